@@ -1,1 +1,12 @@
-//! placeholder
+//! What the camera is made of: cameras, GPIO, serial and the simulated line, each behind a small trait.
+//!
+//! Knows nothing of models, recipes or verdicts. Which device plays which role is the board file's matter
+//! (`config`), so a new board needs no Rust.
+
+pub mod camera;
+pub mod io;
+pub mod time;
+
+pub use camera::{Camera, CameraCounts, CameraError, Frame};
+pub use io::{IoError, OutputRole, Outputs, Trigger, TriggerEdge};
+pub use time::{Clock, MonotonicClock, Timestamp};

@@ -1,0 +1,186 @@
+//! Cameras: one trait, and what stands behind it.
+//!
+//! A part gets the frame that was exposed *for it*: [`Camera::next_frame`] takes the earliest time the
+//! exposure may have begun, drops everything older and, of what is left, hands out the newest.
+
+use crate::time::Timestamp;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shortest side of a frame: below it no model sees anything.
+pub const SIDE_MIN: u32 = 16;
+/// Longest side of a frame; a 64-megapixel cap keeps a wrong setting from eating the memory.
+pub const SIDE_MAX: u32 = 8192;
+
+/// One picture with the time it was exposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// RGB, 8 bits, row-major, `width * height * 3` bytes.
+    pub rgb: Vec<u8>,
+    /// The camera's own running number: a gap means frames that nobody saw.
+    pub sequence: u32,
+    /// When the exposure happened, on the same clock as the trigger's edges.
+    pub exposed_at: Timestamp,
+}
+
+/// What happened to frames that nobody got to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CameraCounts {
+    /// Frames handed out.
+    pub delivered: u64,
+    /// Left behind because a newer frame was there.
+    pub superseded: u64,
+    /// Exposed before the time asked for.
+    pub stale: u64,
+    /// Short, flagged as corrupt by the driver, or undecodable.
+    pub broken: u64,
+    /// Missing from the camera's own numbering.
+    pub gaps: u64,
+}
+
+/// A source of frames.
+pub trait Camera: Send {
+    /// One line for people: what it is, where, and in which mode.
+    fn describe(&self) -> String;
+
+    /// The newest frame whose exposure did not begin before `not_before`, waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// [`CameraError::Timeout`] when no such frame came in time (the part is rejected),
+    /// [`CameraError::Ended`] when none will ever come, anything else when the camera is gone.
+    fn next_frame(
+        &mut self,
+        not_before: Timestamp,
+        timeout: Duration,
+    ) -> Result<Frame, CameraError>;
+
+    /// Frames delivered and lost so far.
+    fn counts(&self) -> CameraCounts {
+        CameraCounts::default()
+    }
+}
+
+/// Why there is no frame.
+#[derive(Debug)]
+pub enum CameraError {
+    /// No device under that path.
+    NotFound {
+        /// The path asked for.
+        path: PathBuf,
+        /// Cameras that are here, as `path (name, bus)`.
+        here: Vec<String>,
+    },
+    /// The device is there and does not do what is asked.
+    Unusable {
+        /// The device or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// Something else sits on the bus that the board file names.
+    WrongBus {
+        /// The device.
+        path: PathBuf,
+        /// `bus` of the board file.
+        wanted: String,
+        /// What the driver says.
+        found: String,
+    },
+    /// No frame exposed late enough came in time.
+    Timeout {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The source is at its end: the last file, the last simulated part.
+    Ended,
+    /// The device went away while running.
+    Lost {
+        /// The device.
+        path: PathBuf,
+    },
+    /// The kernel refused a call.
+    Io {
+        /// The device or file.
+        path: PathBuf,
+        /// The step that failed.
+        doing: &'static str,
+        /// The kernel's reason.
+        source: std::io::Error,
+    },
+    /// A picture file does not decode.
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        why: String,
+    },
+}
+
+impl fmt::Display for CameraError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CameraError::NotFound { path, here } => {
+                let here = if here.is_empty() {
+                    "none".to_owned()
+                } else {
+                    here.join(", ")
+                };
+                write!(
+                    f,
+                    "{}: no such camera; cameras here: {here}",
+                    path.display()
+                )
+            }
+            CameraError::Unusable { path, why } => write!(f, "{}: {why}", path.display()),
+            CameraError::WrongBus {
+                path,
+                wanted,
+                found,
+            } => write!(
+                f,
+                "{}: the board file wants the camera on bus {wanted:?}, this one is on {found:?}; plug it \
+                 where it belongs or correct [camera] bus",
+                path.display()
+            ),
+            CameraError::Timeout { waited } => {
+                write!(
+                    f,
+                    "no frame within {} ms; check trigger, exposure time and cable",
+                    waited.as_millis()
+                )
+            }
+            CameraError::Ended => f.write_str("the camera has no more frames"),
+            CameraError::Lost { path } => write!(
+                f,
+                "{}: the camera is gone; check cable and power",
+                path.display()
+            ),
+            CameraError::Io {
+                path,
+                doing,
+                source,
+            } => write!(f, "{}: {doing}: {source}", path.display()),
+            CameraError::Picture { path, why } => {
+                write!(
+                    f,
+                    "{}: not a picture that can be read: {why}",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for CameraError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            CameraError::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
