@@ -1,0 +1,301 @@
+//! Engines: what runs a graph. One golden suite holds them to the same numbers; an operator that
+//! an engine lacks is an error at load, never a silent fall-back.
+
+pub mod tract;
+
+use crate::tensor::{Tensor, TensorSpec};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Most threads that one graph may be asked to run on.
+pub const ENGINE_THREADS_MAX: usize = 64;
+
+/// Loads graph files.
+pub trait Engine {
+    /// The name that `--engine` takes.
+    fn name(&self) -> &'static str;
+
+    /// Loads `file` and checks that it takes `inputs` and gives `outputs`, in that order and in
+    /// those shapes. All tensors are `f32`.
+    fn load(
+        &self,
+        file: &Path,
+        inputs: &[TensorSpec],
+        outputs: &[TensorSpec],
+    ) -> Result<Box<dyn Graph>, EngineError>;
+}
+
+/// A loaded graph. `&mut` because engines keep their scratch memory with it.
+pub trait Graph: Send {
+    /// Runs the graph once. Checks the inputs' shapes before, the outputs' shapes and finiteness
+    /// after; a graph that panics is an error, not the end of the line.
+    fn run(&mut self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, EngineError>;
+}
+
+/// The engines of this build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// tract, in pure Rust, on the CPU.
+    #[default]
+    Tract,
+}
+
+impl EngineKind {
+    /// An engine of this kind that runs graphs on `threads` threads (1 = the caller's own).
+    pub fn engine(self, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+        match self {
+            EngineKind::Tract => Ok(Box::new(tract::TractEngine::new(threads)?)),
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EngineKind::Tract => f.write_str("tract"),
+        }
+    }
+}
+
+impl FromStr for EngineKind {
+    type Err = EngineError;
+
+    fn from_str(s: &str) -> Result<EngineKind, EngineError> {
+        match s {
+            "tract" => Ok(EngineKind::Tract),
+            "ort" => Err(EngineError::NotInThisBuild { engine: "ort" }),
+            _ => Err(EngineError::UnknownEngine {
+                name: s.to_string(),
+            }),
+        }
+    }
+}
+
+/// Why a graph could not be loaded or run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EngineError {
+    /// A known engine that this build does not contain.
+    NotInThisBuild {
+        /// Its name.
+        engine: &'static str,
+    },
+    /// No engine of that name exists.
+    UnknownEngine {
+        /// The name given.
+        name: String,
+    },
+    /// A thread count of 0 or above [`ENGINE_THREADS_MAX`], or a pool that could not be started.
+    Threads {
+        /// The count asked for.
+        asked: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file could not be read.
+    Read {
+        /// The graph file.
+        file: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// The engine does not understand the graph: damaged, foreign, or an operator it lacks.
+    Load {
+        /// The graph file.
+        file: PathBuf,
+        /// The engine's reason, naming the node.
+        why: String,
+    },
+    /// The graph's own inputs or outputs are not what the model card declares.
+    Contract {
+        /// The graph file.
+        file: PathBuf,
+        /// Tensor, what it is and what it should be.
+        what: String,
+    },
+    /// A caller handed over a tensor of another shape, or another number of tensors.
+    Input {
+        /// The tensor's name, or "inputs" for a wrong count.
+        tensor: String,
+        /// What was given and what is expected.
+        what: String,
+    },
+    /// The engine returned an error while running.
+    Run {
+        /// The engine's reason.
+        why: String,
+    },
+    /// The engine panicked while loading or running.
+    Panicked {
+        /// The panic's message.
+        why: String,
+    },
+    /// The graph gave a tensor of another shape than it declared.
+    Output {
+        /// The tensor's name.
+        tensor: String,
+        /// The shape it gave.
+        given: Vec<usize>,
+        /// The declared shape.
+        expected: Vec<usize>,
+    },
+    /// An output holds NaN or infinity.
+    NotFinite {
+        /// The tensor's name.
+        tensor: String,
+        /// Index of the first bad value, row-major.
+        index: usize,
+    },
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use EngineError::*;
+        match self {
+            NotInThisBuild { engine } => {
+                write!(f, "this build has no engine '{engine}'; use --engine tract")
+            }
+            UnknownEngine { name } => write!(f, "no engine is called '{name}'; use --engine tract"),
+            Threads { asked, why } => write!(
+                f,
+                "cannot run on {asked} threads: {why}; choose 1 to {ENGINE_THREADS_MAX}"
+            ),
+            Read { file, why } => write!(f, "cannot read graph {}: {why}", file.display()),
+            Load { file, why } => write!(
+                f,
+                "cannot load graph {}: {why}; export the model again with this version's \
+                 touchstone-tools",
+                file.display()
+            ),
+            Contract { file, what } => write!(
+                f,
+                "graph {} does not match its model card: {what}; export the model again",
+                file.display()
+            ),
+            Input { tensor, what } => write!(f, "wrong input for tensor '{tensor}': {what}"),
+            Run { why } => write!(f, "the graph failed: {why}"),
+            Panicked { why } => write!(f, "the engine panicked: {why}; please report this graph"),
+            Output {
+                tensor,
+                given,
+                expected,
+            } => write!(
+                f,
+                "the graph gave tensor '{tensor}' in shape {given:?} instead of {expected:?}"
+            ),
+            NotFinite { tensor, index } => {
+                write!(
+                    f,
+                    "the graph gave a NaN or infinity in tensor '{tensor}' at index {index}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+/// Checks what a caller hands to a graph; shared by all engines so that they refuse alike.
+pub fn check_inputs(specs: &[TensorSpec], given: &[&Tensor]) -> Result<(), EngineError> {
+    if specs.len() != given.len() {
+        return Err(EngineError::Input {
+            tensor: "inputs".to_string(),
+            what: format!("{} tensors given, {} expected", given.len(), specs.len()),
+        });
+    }
+    for (spec, tensor) in specs.iter().zip(given) {
+        if spec.shape != tensor.shape || !tensor.is_consistent() {
+            return Err(EngineError::Input {
+                tensor: spec.name.clone(),
+                what: format!(
+                    "shape {:?} with {} values given, {:?} expected",
+                    tensor.shape,
+                    tensor.data.len(),
+                    spec.shape
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a graph gave: count, shapes, and that every value is finite.
+pub fn check_outputs(specs: &[TensorSpec], given: &[Tensor]) -> Result<(), EngineError> {
+    if specs.len() != given.len() {
+        return Err(EngineError::Run {
+            why: format!("{} tensors came out, {} expected", given.len(), specs.len()),
+        });
+    }
+    for (spec, tensor) in specs.iter().zip(given) {
+        if spec.shape != tensor.shape || !tensor.is_consistent() {
+            return Err(EngineError::Output {
+                tensor: spec.name.clone(),
+                given: tensor.shape.clone(),
+                expected: spec.shape.clone(),
+            });
+        }
+        if let Some(index) = tensor.first_not_finite() {
+            return Err(EngineError::NotFinite {
+                tensor: spec.name.clone(),
+                index,
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_named() {
+        assert_eq!("tract".parse(), Ok(EngineKind::Tract));
+        assert_eq!(EngineKind::Tract.to_string(), "tract");
+        let ort = "ort".parse::<EngineKind>().unwrap_err();
+        assert!(
+            ort.to_string().contains("this build has no engine 'ort'"),
+            "{ort}"
+        );
+        assert!(matches!(
+            "cuda".parse::<EngineKind>(),
+            Err(EngineError::UnknownEngine { .. })
+        ));
+    }
+
+    #[test]
+    fn outputs_are_checked_for_shape_and_nan() {
+        let specs = [TensorSpec::new("map", &[1, 2])];
+        let good = Tensor::new(&[1, 2], vec![0.0, 1.0]).unwrap();
+        assert_eq!(check_outputs(&specs, std::slice::from_ref(&good)), Ok(()));
+        let nan = Tensor::new(&[1, 2], vec![0.0, f32::NAN]).unwrap();
+        assert_eq!(
+            check_outputs(&specs, &[nan]),
+            Err(EngineError::NotFinite {
+                tensor: "map".into(),
+                index: 1
+            })
+        );
+        let long = Tensor::new(&[2, 1], vec![0.0, 1.0]).unwrap();
+        assert!(matches!(
+            check_outputs(&specs, &[long]),
+            Err(EngineError::Output { .. })
+        ));
+        assert!(matches!(
+            check_outputs(&specs, &[]),
+            Err(EngineError::Run { .. })
+        ));
+    }
+
+    #[test]
+    fn inputs_are_checked_before_the_engine_sees_them() {
+        let specs = [TensorSpec::new("image", &[1, 2])];
+        let torn = Tensor {
+            shape: vec![1, 2],
+            data: vec![0.0],
+        };
+        let err = check_inputs(&specs, &[&torn]).unwrap_err();
+        assert!(err.to_string().contains("'image'"), "{err}");
+        assert!(check_inputs(&specs, &[]).is_err());
+    }
+}

@@ -1,0 +1,235 @@
+//! The tract engine: NNEF graphs on the CPU, in pure Rust.
+
+use super::{ENGINE_THREADS_MAX, Engine, EngineError, Graph, check_inputs, check_outputs};
+use crate::files;
+use crate::package::GRAPH_BYTES_MAX;
+use crate::tensor::{Tensor, TensorSpec};
+use std::any::Any;
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use tract_core::internal::multithread::Executor;
+use tract_core::prelude::*;
+use tract_nnef::internal::Framework;
+
+type Plan = Arc<TypedSimplePlan>;
+type State = TypedSimpleState;
+
+/// tract with a number of threads.
+pub struct TractEngine {
+    executor: Option<Executor>,
+}
+
+impl TractEngine {
+    /// An engine whose graphs run on `threads` threads: 1 is the caller's own, more are a pool that
+    /// all graphs of this engine share. Only large matrix products are split, so two threads give
+    /// about 1.4 times the speed of one.
+    pub fn new(threads: usize) -> Result<TractEngine, EngineError> {
+        let refuse = |why: String| EngineError::Threads {
+            asked: threads,
+            why,
+        };
+        if threads == 0 {
+            return Err(refuse("at least one is needed".to_string()));
+        }
+        if threads > ENGINE_THREADS_MAX {
+            return Err(refuse("that is more than any camera has".to_string()));
+        }
+        if threads == 1 {
+            return Ok(TractEngine { executor: None });
+        }
+        // tract panics if the system refuses the pool.
+        let executor = caught(|| Ok(Executor::multithread_with_name(threads, "engine")))
+            .map_err(|e| refuse(e.to_string()))?;
+        Ok(TractEngine {
+            executor: Some(executor),
+        })
+    }
+}
+
+impl Engine for TractEngine {
+    fn name(&self) -> &'static str {
+        "tract"
+    }
+
+    fn load(
+        &self,
+        file: &Path,
+        inputs: &[TensorSpec],
+        outputs: &[TensorSpec],
+    ) -> Result<Box<dyn Graph>, EngineError> {
+        let bytes = files::read_limited(file, GRAPH_BYTES_MAX).map_err(|e| EngineError::Read {
+            file: file.to_path_buf(),
+            why: e.to_string(),
+        })?;
+        let bad = |why: String| EngineError::Load {
+            file: file.to_path_buf(),
+            why,
+        };
+        let model = caught(|| {
+            let nnef = tract_nnef::nnef();
+            Ok(nnef.model_for_read(&mut Cursor::new(&bytes)))
+        })?
+        .map_err(|e| bad(format!("{e:#}")))?;
+        check_contract(&model, inputs, outputs).map_err(|what| EngineError::Contract {
+            file: file.to_path_buf(),
+            what,
+        })?;
+        let options = RunOptions {
+            executor: self.executor.clone(),
+            ..RunOptions::default()
+        };
+        let plan: Plan = caught(|| {
+            Ok(model
+                .into_optimized()
+                .and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
+        })?
+        .map_err(|e| bad(format!("{e:#}")))?;
+        let state = new_state(&plan)?;
+        Ok(Box::new(TractGraph {
+            plan,
+            state,
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+        }))
+    }
+}
+
+/// One loaded graph with the memory it runs in.
+struct TractGraph {
+    plan: Plan,
+    state: State,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+}
+
+impl Graph for TractGraph {
+    fn run(&mut self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        check_inputs(&self.inputs, inputs)?;
+        let failed = |e: TractError| EngineError::Run {
+            why: format!("{e:#}"),
+        };
+        let state = &mut self.state;
+        let ran = caught(|| {
+            let values: TractResult<TVec<TValue>> = inputs
+                .iter()
+                .map(|t| Ok(tract_core::prelude::Tensor::from_shape(&t.shape, &t.data)?.into()))
+                .collect();
+            Ok(values.and_then(|values| state.run(values)?.iter().map(to_tensor).collect()))
+        });
+        let given: TractResult<Vec<Tensor>> = match ran {
+            Ok(result) => result,
+            Err(panicked) => {
+                // The panic may have left half a run behind; the next frame starts clean.
+                self.state = new_state(&self.plan)?;
+                return Err(panicked);
+            }
+        };
+        let outputs = given.map_err(failed)?;
+        check_outputs(&self.outputs, &outputs)?;
+        Ok(outputs)
+    }
+}
+
+fn to_tensor(value: &TValue) -> TractResult<Tensor> {
+    Ok(Tensor {
+        shape: value.shape().to_vec(),
+        data: value.view().as_slice::<f32>()?.to_vec(),
+    })
+}
+
+fn new_state(plan: &Plan) -> Result<State, EngineError> {
+    caught(|| Ok(plan.spawn()))?.map_err(|e| EngineError::Run {
+        why: format!("{e:#}"),
+    })
+}
+
+/// Runs engine code and turns a panic into an error: one bad graph must not take the line down.
+/// Whatever `work` was changing is thrown away or rebuilt by the caller afterwards.
+fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(EngineError::Panicked {
+            why: panic_message(&*panic),
+        })
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| s.to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_string())
+}
+
+/// Compares what the graph takes and gives with the model card. Outputs have no names in NNEF
+/// beyond their nodes', so their order counts.
+fn check_contract(
+    model: &TypedModel,
+    inputs: &[TensorSpec],
+    outputs: &[TensorSpec],
+) -> Result<(), String> {
+    let found = &model.inputs;
+    if found.len() != inputs.len() {
+        return Err(format!(
+            "it takes {} tensors, not {}",
+            found.len(),
+            inputs.len()
+        ));
+    }
+    for (outlet, spec) in found.iter().zip(inputs) {
+        let name = &model.node(outlet.node).name;
+        if plain_name(name) != plain_name(&spec.name) {
+            return Err(format!(
+                "it takes '{name}' where '{}' is declared",
+                spec.name
+            ));
+        }
+        check_fact(model, *outlet, "input", spec)?;
+    }
+    let found = &model.outputs;
+    if found.len() != outputs.len() {
+        return Err(format!(
+            "it gives {} tensors, not {}",
+            found.len(),
+            outputs.len()
+        ));
+    }
+    found
+        .iter()
+        .zip(outputs)
+        .try_for_each(|(o, spec)| check_fact(model, *o, "output", spec))
+}
+
+fn check_fact(
+    model: &TypedModel,
+    outlet: OutletId,
+    role: &str,
+    spec: &TensorSpec,
+) -> Result<(), String> {
+    let fact = model.outlet_fact(outlet).map_err(|e| format!("{e:#}"))?;
+    let shape = fact.shape.as_concrete();
+    if fact.datum_type == f32::datum_type() && shape == Some(&spec.shape[..]) {
+        return Ok(());
+    }
+    let node = &model.node(outlet.node).name;
+    Err(format!(
+        "{role} '{}' (node '{node}') is {:?} {}, not F32 {:?}",
+        spec.name,
+        fact.datum_type,
+        fact.shape
+            .iter()
+            .map(|d| d.to_string())
+            .collect::<Vec<_>>()
+            .join(","),
+        spec.shape
+    ))
+}
+
+/// NNEF identifiers know letters, digits and '_' only, so "query.s4" comes back as "query_s4".
+fn plain_name(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! A picture of scores: one value of 0..1 per cell.
+
+/// A score map, row-major, every value in 0..1 when it came from [`crate::oneprompt`].
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Map {
+    /// Cells per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// `width * height` values.
+    pub values: Vec<f32>,
+}
+
+impl Map {
+    /// A map of `values`; `None` if they do not fill `width` x `height` or a side is 0.
+    pub fn new(width: u32, height: u32, values: Vec<f32>) -> Option<Map> {
+        let cells = (width as usize).checked_mul(height as usize)?;
+        (cells > 0 && cells == values.len()).then_some(Map {
+            width,
+            height,
+            values,
+        })
+    }
+
+    /// The value at column `x`, row `y`; panics outside the map.
+    pub fn at(&self, x: u32, y: u32) -> f32 {
+        self.values[y as usize * self.width as usize + x as usize]
+    }
+
+    /// The greatest value; 0 for an empty map. NaN is passed over: engines refuse it earlier.
+    pub fn max(&self) -> f32 {
+        self.values.iter().copied().fold(0.0, f32::max)
+    }
+
+    /// Bilinear resampling with half-pixel centres and clamped edges, the convention of
+    /// `align_corners = false`. Never leaves the range of the input's values.
+    pub fn resize(&self, width: u32, height: u32) -> Map {
+        if (width, height) == (self.width, self.height) {
+            return self.clone();
+        }
+        let xs = taps(self.width, width);
+        let ys = taps(self.height, height);
+        let row = self.width as usize;
+        let mut values = Vec::with_capacity(width as usize * height as usize);
+        for &(y0, y1, ty) in &ys {
+            let top = &self.values[y0 * row..][..row];
+            let low = &self.values[y1 * row..][..row];
+            for &(x0, x1, tx) in &xs {
+                let a = top[x0] + (top[x1] - top[x0]) * tx;
+                let b = low[x0] + (low[x1] - low[x0]) * tx;
+                values.push(a + (b - a) * ty);
+            }
+        }
+        Map {
+            width,
+            height,
+            values,
+        }
+    }
+}
+
+/// For each target cell: the two source cells it lies between and how far towards the second.
+fn taps(from: u32, to: u32) -> Vec<(usize, usize, f32)> {
+    let last = from.saturating_sub(1) as f64;
+    let scale = f64::from(from) / f64::from(to);
+    (0..to)
+        .map(|i| {
+            let at = ((f64::from(i) + 0.5) * scale - 0.5).clamp(0.0, last);
+            let low = at.floor();
+            (
+                low as usize,
+                (low + 1.0).min(last) as usize,
+                (at - low) as f32,
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn doubling_follows_half_pixel_centres() {
+        let m = Map::new(2, 1, vec![0.0, 1.0]).unwrap().resize(4, 1);
+        assert_eq!(m.values, [0.0, 0.25, 0.75, 1.0]);
+    }
+
+    #[test]
+    fn rows_and_columns_are_not_mixed_up() {
+        let m = Map::new(2, 3, vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        assert_eq!(m.at(1, 2), 5.0);
+        assert_eq!(m.resize(2, 6).at(0, 5), 4.0);
+        assert_eq!(m.max(), 5.0);
+    }
+
+    #[test]
+    fn a_map_must_be_filled() {
+        assert!(Map::new(2, 2, vec![0.0; 3]).is_none());
+        assert!(Map::new(0, 2, vec![]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn resizing_stays_in_range(w in 1u32..9, h in 1u32..9, tw in 1u32..33, th in 1u32..33, seed in 0u32..1000) {
+            let cell = |i: u32| ((i.wrapping_mul(2654435761).wrapping_add(seed * 97)) >> 16) as f32 / 65535.0;
+            let m = Map::new(w, h, (0..w * h).map(cell).collect()).unwrap();
+            let r = m.resize(tw, th);
+            prop_assert_eq!(r.values.len(), (tw * th) as usize);
+            let low = m.values.iter().copied().fold(f32::MAX, f32::min);
+            prop_assert!(r.values.iter().all(|&v| v >= low - 1e-6 && v <= m.max() + 1e-6));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Recipes: what the camera knows of one product, as a folder.
