@@ -5,6 +5,7 @@
 
 pub mod camera;
 pub mod io;
+pub mod sim;
 pub mod time;
 
 pub use camera::{Camera, CameraCounts, CameraError, Frame};
