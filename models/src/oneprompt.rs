@@ -20,6 +20,7 @@ pub const IMAGE_INPUT: &str = "image";
 
 /// A loaded model.
 pub struct OnePrompt {
+    card: ModelCard,
     encode: Box<dyn Graph>,
     segment: Box<dyn Graph>,
     preprocessor: Preprocessor,
@@ -84,6 +85,7 @@ impl OnePrompt {
         };
         let output = |name| card.segment_output(name).ok_or_else(|| missing(name));
         Ok(OnePrompt {
+            card: card.clone(),
             encode,
             segment,
             preprocessor: Preprocessor::new(&card.input),
@@ -97,6 +99,11 @@ impl OnePrompt {
             map_index: output(MAP_OUTPUT)?,
             nearest_index: output(NEAREST_OUTPUT)?,
         })
+    }
+
+    /// The model card: scoring reads its fusion constants and calibration.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
     }
 
     /// Width and height of the encoder's input.
