@@ -1,0 +1,413 @@
+//! One training pair: a base, changes on one of two copies, and each side's own camera.
+
+use serde::{Deserialize, Serialize};
+
+use super::base::{Base, BaseKind, Twin, crop_map};
+use super::changes::{self, ChangeKind, Desk};
+use super::dice::Dice;
+use super::geometry::{CELL, Class, Geometry, View};
+use super::industrial;
+use super::library::Library;
+use super::light::{self, Ink, Light, Tone};
+use super::shapes::LABEL_MIN;
+
+/// Smallest and largest side of a pair.
+pub const SIZE_MIN: u32 = 32;
+/// See [`SIZE_MIN`].
+pub const SIZE_MAX: u32 = 1024;
+
+/// The recipe of the pairs. All shares are probabilities.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SynthConfig {
+    /// Side of the pictures: a multiple of 16 from 32 to 1024.
+    pub size: u32,
+    /// Chooses the whole sequence of pairs.
+    pub seed: u64,
+    /// How far the two sides may differ in position.
+    pub geometry: Geometry,
+    /// How far the two sides may differ in light.
+    pub light: Light,
+    /// Share of pairs without any change.
+    pub no_change_share: f32,
+    /// Share of pairs on surfaces.
+    pub texture_share: f32,
+    /// Share of pairs on drawn industrial parts; the rest are crops of pictures.
+    pub industrial_share: f32,
+    /// Share of surface pairs whose prompt shows another place of the same surface.
+    pub other_place_share: f32,
+    /// Share of pairs with a mark that both sides have, so that a mark alone is no change.
+    pub shared_mark_share: f32,
+    /// Most changes in one pair.
+    pub changes_max: usize,
+}
+
+impl Default for SynthConfig {
+    fn default() -> Self {
+        Self {
+            size: 256,
+            seed: 1,
+            geometry: Geometry::default(),
+            light: Light::default(),
+            no_change_share: 0.12,
+            texture_share: 0.20,
+            industrial_share: 0.25,
+            other_place_share: 0.35,
+            shared_mark_share: 0.2,
+            changes_max: 4,
+        }
+    }
+}
+
+impl SynthConfig {
+    /// Checks the values that would make no picture.
+    ///
+    /// # Errors
+    /// Names the value and its allowed range.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if !(SIZE_MIN..=SIZE_MAX).contains(&self.size) || !self.size.is_multiple_of(CELL as u32) {
+            anyhow::bail!(
+                "size is {}; give a multiple of {CELL} from {SIZE_MIN} to {SIZE_MAX}",
+                self.size
+            );
+        }
+        let shares = [
+            ("no_change_share", self.no_change_share),
+            ("texture_share", self.texture_share),
+            ("industrial_share", self.industrial_share),
+            (
+                "texture_share + industrial_share",
+                self.texture_share + self.industrial_share,
+            ),
+            ("other_place_share", self.other_place_share),
+            ("shared_mark_share", self.shared_mark_share),
+            ("geometry.registered_share", self.geometry.registered_share),
+            ("geometry.wide_share", self.geometry.wide_share),
+            ("light.same_share", self.light.same_share),
+            ("light.blocks_share", self.light.blocks_share),
+        ];
+        for (name, share) in shares {
+            if !(0.0..=1.0).contains(&share) {
+                anyhow::bail!("{name} is {share}; give a share from 0 to 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A training pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The good part: RGB8, `size * size * 3`, rows top to bottom.
+    pub prompt: Vec<u8>,
+    /// The part to judge: RGB8, like `prompt`.
+    pub query: Vec<u8>,
+    /// 0/255, `size * size`, in the query's frame: what differs.
+    pub mask: Vec<u8>,
+    /// The change with the largest label.
+    pub kind: ChangeKind,
+    /// What is shown.
+    pub base: BaseKind,
+}
+
+impl Library {
+    /// Pair number `index` of the sequence chosen by the configuration; the same on every call and
+    /// thread. The configuration must pass [`SynthConfig::check`].
+    pub fn pair(&self, config: &SynthConfig, index: u64) -> Pair {
+        let dice = &mut Dice::new(config.seed, index);
+        let size = config.size as usize;
+        let class = Class::draw(&config.geometry, dice);
+        let side = size + 2 * class.margin(&config.geometry, size);
+        let mut base = Base::draw(self, config, side, dice);
+        if dice.chance(config.shared_mark_share) && base.twin.is_none() {
+            share_mark(self, &mut base, size, dice);
+        }
+        let mut mask = vec![0; side * side];
+        let mut changed = base.canvas.clone();
+        let mut kind = ChangeKind::None;
+        if !dice.chance(config.no_change_share) {
+            let mut desk = Desk {
+                library: self,
+                base: &mut base,
+                changed: &mut changed,
+                mask: &mut mask,
+                size,
+            };
+            kind = change(&mut desk, config.changes_max, dice);
+        }
+        let views = [0, 1].map(|_| View::draw(&config.geometry, class, size, side, dice));
+        let swapped = dice.chance(0.5);
+        let [prompt_view, query_view] = &views;
+        let (good, other_place) = match base.twin.take() {
+            Some(Twin::Crop(picture)) => (picture, true),
+            Some(Twin::Instance(picture)) => (picture, false),
+            None => (base.canvas.clone(), false),
+        };
+        let label = query_view.render_mask(&mask, side, (!other_place).then_some(prompt_view));
+        let keep = label.iter().filter(|m| **m > 0).count() >= LABEL_MIN;
+        let (label, kind) = if keep {
+            (label, kind)
+        } else {
+            (vec![0; size * size], ChangeKind::None)
+        };
+        // A change that left the common view must not remain in the picture unlabelled.
+        let shown = if keep { &changed } else { &base.canvas };
+        // On another place of a surface only the query can be wrong: there is nothing to miss.
+        let (on_prompt, on_query) = if swapped && !other_place {
+            (shown, &good)
+        } else {
+            (&good, shown)
+        };
+        let pixels = (prompt_view.render(on_prompt), query_view.render(on_query));
+        let (prompt, query) = expose_both(config, &base, pixels, dice);
+        Pair {
+            prompt,
+            query,
+            mask: label,
+            kind,
+            base: base.kind,
+        }
+    }
+
+    /// One augmented single picture (RGB8, `size * size * 3`): a random crop of half to the whole short
+    /// side, flipped at random, without any change of light. Numbered like [`Library::pair`].
+    pub fn view(&self, config: &SynthConfig, index: u64) -> Vec<u8> {
+        // Another seed, so that views and pairs of one index have nothing in common.
+        let dice = &mut Dice::new(config.seed ^ 0x5649_4557, index);
+        let size = config.size as usize;
+        if dice.chance(0.5 * config.industrial_share) {
+            return industrial::draw(self, size, dice).canvas.px;
+        }
+        let number = dice.below(self.scenes.len() + self.textures.len());
+        let picture = self.scenes.get(number).map_or_else(
+            || &self.textures[number - self.scenes.len()],
+            |s| &s.picture,
+        );
+        let map = crop_map(picture, size, 0.5, dice);
+        picture.resample(&map, size).px
+    }
+}
+
+/// One to `most` changes; gives the kind with the largest label.
+fn change(desk: &mut Desk<'_>, most: usize, dice: &mut Dice) -> ChangeKind {
+    const TRIES: usize = 8;
+    let count = 1 + dice.weighted(&[0.55, 0.22, 0.13, 0.10]);
+    let count = count.min(most.max(1));
+    let mut kind = changes::draw_kind(desk.base, dice);
+    let mut areas: Vec<(usize, ChangeKind)> = Vec::new();
+    for _ in 0..TRIES {
+        if areas.len() >= count {
+            break;
+        }
+        let area = changes::apply(kind, desk, dice);
+        if area > 0 {
+            areas.push((area, kind));
+        }
+        if area == 0 || dice.chance(0.5) {
+            kind = changes::draw_kind(desk.base, dice);
+        }
+    }
+    areas
+        .iter()
+        .max_by_key(|(area, _)| *area)
+        .map_or(ChangeKind::None, |(_, kind)| *kind)
+}
+
+/// Draws a change into the base itself: both sides have it.
+fn share_mark(library: &Library, base: &mut Base, size: usize, dice: &mut Dice) {
+    let mut changed = base.canvas.clone();
+    let mut mask = vec![0; changed.w * changed.h];
+    let kind = changes::draw_kind(base, dice);
+    let mut desk = Desk {
+        library,
+        base,
+        changed: &mut changed,
+        mask: &mut mask,
+        size,
+    };
+    changes::apply(kind, &mut desk, dice);
+    base.canvas = changed;
+}
+
+/// Each side's camera.
+fn expose_both(
+    config: &SynthConfig,
+    base: &Base,
+    (prompt, query): (Vec<f32>, Vec<f32>),
+    dice: &mut Dice,
+) -> (Vec<u8>, Vec<u8>) {
+    let size = config.size as usize;
+    let still = config.light == Light::still();
+    let scan = base.drawing.is_some() && !still && dice.chance(0.6);
+    let (steep, levels) = (dice.log_range(1.5, 8.0), *dice.pick(&[0, 0, 2, 16]));
+    let mut ink = || {
+        scan.then(|| Ink {
+            steep,
+            middle: 0.5 + dice.around(0.12),
+            levels,
+        })
+    };
+    let inks = [ink(), ink()];
+    let same = dice.chance(config.light.same_share);
+    let first = Tone::draw(&config.light, inks[0], dice);
+    let second = if same {
+        first.clone()
+    } else {
+        Tone::draw(&config.light, inks[1], dice)
+    };
+    (
+        light::expose(prompt, size, &first, &config.light, dice),
+        light::expose(query, size, &second, &config.light, dice),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::library::Scene;
+    use super::super::raster::Rgb;
+    use super::super::shapes::VISIBLE;
+    use super::*;
+
+    fn library() -> Library {
+        let picture = |k: usize| {
+            let mut p = Rgb::plain(150 + 10 * k, 140, [0; 3]);
+            for y in 0..p.h {
+                for x in 0..p.w {
+                    let v = ((x * (k + 2)) ^ (y * 3)) % 200;
+                    p.set(x, y, [v as f32, (v + 20) as f32, ((x + y) % 256) as f32]);
+                }
+            }
+            p
+        };
+        let outline = vec![(40.0, 40.0), (80.0, 45.0), (70.0, 90.0)];
+        let scenes = (0..4)
+            .map(|k| Scene {
+                picture: picture(k),
+                outlines: vec![outline.clone()],
+            })
+            .collect();
+        Library::assemble(scenes, (4..7).map(picture).collect(), Vec::new())
+    }
+
+    fn config(size: u32) -> SynthConfig {
+        SynthConfig {
+            size,
+            seed: 11,
+            ..SynthConfig::default()
+        }
+    }
+
+    #[test]
+    fn same_seed_same_bytes_on_any_number_of_threads() {
+        let (library, config) = (library(), config(64));
+        let alone: Vec<Pair> = (0..24).map(|i| library.pair(&config, i)).collect();
+        let work = &|k: u64| {
+            (k * 6..k * 6 + 6)
+                .rev()
+                .map(|i| library.pair(&config, i))
+                .collect::<Vec<_>>()
+        };
+        let together: Vec<Pair> = std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..4).map(|k| scope.spawn(move || work(k))).collect();
+            handles
+                .into_iter()
+                .flat_map(|h| h.join().expect("worker").into_iter().rev())
+                .collect()
+        });
+        assert!(alone == together);
+        let other = SynthConfig { seed: 12, ..config };
+        assert!(alone[0] != library.pair(&other, 0));
+        assert_eq!(library.view(&other, 5), library.view(&other, 5));
+    }
+
+    #[test]
+    fn outside_the_mask_still_sides_agree() {
+        let library = library();
+        let still = SynthConfig {
+            geometry: Geometry::still(),
+            light: Light::still(),
+            other_place_share: 0.0,
+            no_change_share: 0.0,
+            ..config(96)
+        };
+        let mut changed = 0;
+        for index in 0..300 {
+            let pair = library.pair(&still, index);
+            // A twin of metal or weave differs by its grain everywhere.
+            if matches!(pair.base, BaseKind::Metal | BaseKind::Weave) {
+                continue;
+            }
+            let differs = |i: usize| {
+                (0..3)
+                    .map(|c| pair.prompt[3 * i + c].abs_diff(pair.query[3 * i + c]))
+                    .max()
+            };
+            for (i, m) in pair.mask.iter().enumerate() {
+                assert!(
+                    *m == 255 || differs(i) <= Some(VISIBLE),
+                    "pair {index} {:?} pixel {i}",
+                    pair.kind
+                );
+            }
+            let (mut sum, mut count) = (0.0, 0);
+            for i in (0..pair.mask.len()).filter(|i| pair.mask[*i] > 0) {
+                sum += differs(i).map_or(0.0, f32::from);
+                count += 1;
+            }
+            assert!(
+                count == 0 || sum / count as f32 > VISIBLE as f32,
+                "pair {index} {:?}: faint",
+                pair.kind
+            );
+            assert_eq!(pair.kind == ChangeKind::None, count == 0);
+            changed += usize::from(count > 0);
+        }
+        assert!(changed > 200, "{changed}");
+    }
+
+    #[test]
+    fn no_change_pairs_have_an_empty_mask() {
+        let library = library();
+        let calm = SynthConfig {
+            no_change_share: 1.0,
+            ..config(64)
+        };
+        for index in 0..40 {
+            let pair = library.pair(&calm, index);
+            assert_eq!(pair.kind, ChangeKind::None);
+            assert!(pair.mask.iter().all(|m| *m == 0));
+        }
+    }
+
+    #[test]
+    fn masks_are_hard_and_sizes_hold() {
+        let library = library();
+        for size in [32, 64, 128, 272] {
+            let config = config(size);
+            config.check().expect("allowed");
+            for index in 0..12 {
+                let pair = library.pair(&config, index);
+                let count = (size * size) as usize;
+                assert_eq!(
+                    (pair.prompt.len(), pair.query.len(), pair.mask.len()),
+                    (3 * count, 3 * count, count)
+                );
+                assert!(pair.mask.iter().all(|m| *m == 0 || *m == 255));
+                assert_eq!(library.view(&config, index).len(), 3 * count);
+            }
+        }
+        for size in [0, 16, 100, 2048] {
+            assert!(config(size).check().is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn every_kind_appears() {
+        let library = library();
+        let config = config(64);
+        let mut kinds: Vec<ChangeKind> = (0..800).map(|i| library.pair(&config, i).kind).collect();
+        kinds.sort();
+        kinds.dedup();
+        assert_eq!(kinds.len(), 17, "{kinds:?}");
+    }
+}
