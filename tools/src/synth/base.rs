@@ -6,7 +6,7 @@ use super::dice::Dice;
 use super::industrial;
 use super::library::Library;
 use super::pair::SynthConfig;
-use super::raster::{Affine, Rgb};
+use super::raster::{Affine, Rgb, Source};
 
 /// What kind of picture a pair is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,21 +93,18 @@ impl Base {
 
 /// A random square crop: the map from `side` output pixels into the picture. `least` is the smallest
 /// share of the short side that the crop may span.
-pub fn crop_map(picture: &Rgb, side: usize, least: f32, dice: &mut Dice) -> Affine {
+pub fn crop_map(picture: &Source, side: usize, least: f32, dice: &mut Dice) -> Affine {
+    let picture = picture.full();
     let span = picture.short() as f32 * dice.range(least, 1.0);
     let stride = (span - 1.0).max(1.0) / side as f32;
     let x0 = dice.range(0.0, (picture.w as f32 - span).max(0.0));
     let y0 = dice.range(0.0, (picture.h as f32 - span).max(0.0));
     let half = 0.5 * stride;
     if dice.chance(0.5) {
-        Affine {
-            m: [stride, 0.0, x0 + half, 0.0, stride, y0 + half],
-        }
+        Affine { m: [stride, 0.0, x0 + half, 0.0, stride, y0 + half] }
     } else {
         let right = x0 + stride * side as f32 - half;
-        Affine {
-            m: [-stride, 0.0, right, 0.0, stride, y0 + half],
-        }
+        Affine { m: [-stride, 0.0, right, 0.0, stride, y0 + half] }
     }
 }
 
@@ -122,24 +119,15 @@ fn scene(library: &Library, side: usize, dice: &mut Dice) -> Base {
     let scene = &library.scenes[index];
     let map = crop_map(&scene.picture, side, 0.6, dice);
     let back = map.inverse();
-    let outlines = scene
-        .outlines
-        .iter()
-        .map(|o| o.iter().map(|(x, y)| back.map(*x, *y)).collect())
-        .collect();
-    Base {
-        outlines,
-        ..Base::bare(scene.picture.resample(&map, side), BaseKind::Scene)
-    }
+    let outlines =
+        scene.outlines.iter().map(|o| o.iter().map(|(x, y)| back.map(*x, *y)).collect()).collect();
+    Base { outlines, ..Base::bare(scene.picture.resample(&map, side), BaseKind::Scene) }
 }
 
 /// A surface of `side` pixels: a texture, or a strongly enlarged crop of a picture.
 pub fn surface(library: &Library, side: usize, dice: &mut Dice) -> Rgb {
     let (picture, least) = if library.textures.is_empty() || dice.chance(0.15) {
-        (
-            &library.scenes[dice.below(library.scenes.len())].picture,
-            0.3,
-        )
+        (&library.scenes[dice.below(library.scenes.len())].picture, 0.3)
     } else {
         (&library.textures[dice.below(library.textures.len())], 0.4)
     };
@@ -161,8 +149,8 @@ fn texture(library: &Library, config: &SynthConfig, side: usize, dice: &mut Dice
         let span = map.stride() * side as f32;
         let mut other = map;
         let (x0, y0) = (map.m[2] - if map.m[0] < 0.0 { span } else { 0.0 }, map.m[5]);
-        other.m[2] += dice.range(0.0, (picture.w as f32 - span).max(0.0)) - x0;
-        other.m[5] += dice.range(0.0, (picture.h as f32 - span).max(0.0)) - y0;
+        other.m[2] += dice.range(0.0, (picture.full().w as f32 - span).max(0.0)) - x0;
+        other.m[5] += dice.range(0.0, (picture.full().h as f32 - span).max(0.0)) - y0;
         base.twin = Some(Twin::Crop(picture.resample(&other, side)));
     }
     base

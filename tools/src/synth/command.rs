@@ -71,11 +71,7 @@ struct Line {
 /// When the pictures cannot be read, the configuration makes no picture, or the folder cannot be
 /// written; the manifest is then not written.
 pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
-    let config = SynthConfig {
-        size: args.size,
-        seed: args.seed,
-        ..SynthConfig::default()
-    };
+    let config = SynthConfig { size: args.size, seed: args.seed, ..SynthConfig::default() };
     config.check()?;
     let library = open_library(&args.pictures)?;
     prepare(&args.out, args.force)?;
@@ -90,11 +86,7 @@ pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
     }
     write_manifest(&args.out.join(MANIFEST), &lines)?;
     let unchanged = lines.iter().filter(|l| l.kind == ChangeKind::None).count();
-    println!(
-        "{} pairs ({unchanged} without change) in {}",
-        lines.len(),
-        args.out.display()
-    );
+    println!("{} pairs ({unchanged} without change) in {}", lines.len(), args.out.display());
     Ok(())
 }
 
@@ -133,12 +125,7 @@ fn open_library(root: &Path) -> anyhow::Result<Library> {
 
 /// Makes the folders, empty of pairs of an earlier run.
 fn prepare(out: &Path, force: bool) -> anyhow::Result<()> {
-    let wrong = || {
-        format!(
-            "cannot write into {}; give a folder that you may write",
-            out.display()
-        )
-    };
+    let wrong = || format!("cannot write into {}; give a folder that you may write", out.display());
     if out.exists() && !out.is_dir() {
         bail!("{} is not a folder; give another --out", out.display());
     }
@@ -170,10 +157,7 @@ fn prepare(out: &Path, force: bool) -> anyhow::Result<()> {
 }
 
 fn is_pair_file(path: &Path) -> bool {
-    let stem = path
-        .file_stem()
-        .and_then(|s| s.to_str())
-        .unwrap_or_default();
+    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
     path.extension().is_some_and(|e| e == "png")
         && stem.len() == 6
         && stem.bytes().all(|b| b.is_ascii_digit())
@@ -282,10 +266,7 @@ pub fn contact_sheet(library: &Library, config: &SynthConfig, count: u64) -> Rgb
     for index in 0..count {
         let pair = library.pair(config, index);
         let grey: Vec<u8> = pair.mask.iter().flat_map(|m| [*m; 3]).collect();
-        let (x0, y0) = (
-            (index as usize % columns) * cell_w,
-            (index as usize / columns) * cell_h,
-        );
+        let (x0, y0) = ((index as usize % columns) * cell_w, (index as usize / columns) * cell_h);
         for (k, picture) in [&pair.prompt, &pair.query, &grey].into_iter().enumerate() {
             for (y, row) in picture.chunks_exact(3 * size).enumerate() {
                 let to = ((y0 + y) * sheet.w + x0 + k * (size + GAP)) * 3;
@@ -299,13 +280,6 @@ pub fn contact_sheet(library: &Library, config: &SynthConfig, count: u64) -> Rgb
 fn save_rgb(path: &Path, picture: &Rgb) -> anyhow::Result<()> {
     let (w, h) = (picture.w as u32, picture.h as u32);
     let format = image::ImageFormat::Png;
-    image::save_buffer_with_format(
-        path,
-        &picture.px,
-        w,
-        h,
-        image::ExtendedColorType::Rgb8,
-        format,
-    )
-    .with_context(|| format!("cannot write the contact sheet {}", path.display()))
+    image::save_buffer_with_format(path, &picture.px, w, h, image::ExtendedColorType::Rgb8, format)
+        .with_context(|| format!("cannot write the contact sheet {}", path.display()))
 }

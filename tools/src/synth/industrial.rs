@@ -27,15 +27,8 @@ fn stamp(map: &mut [u8], side: usize, stencil: Option<Stencil>, erase: bool) {
     let Some(stencil) = stencil else { return };
     for row in 0..stencil.h {
         let start = (stencil.y + row) * side + stencil.x;
-        for (to, a) in map[start..start + stencil.w]
-            .iter_mut()
-            .zip(&stencil.a[row * stencil.w..])
-        {
-            *to = if erase {
-                (*to).min(255 - a)
-            } else {
-                (*to).max(*a)
-            };
+        for (to, a) in map[start..start + stencil.w].iter_mut().zip(&stencil.a[row * stencil.w..]) {
+            *to = if erase { (*to).min(255 - a) } else { (*to).max(*a) };
         }
     }
 }
@@ -55,29 +48,14 @@ fn board(side: usize, dice: &mut Dice) -> Base {
     }
     let walks = cells * cells / dice.between(5, 14);
     for _ in 0..walks {
-        walk(
-            &mut copper,
-            &mut taken,
-            side,
-            cells,
-            (pitch, trace),
-            place,
-            dice,
-        );
+        walk(&mut copper, &mut taken, side, cells, (pitch, trace), place, dice);
     }
     let (mut fore, mut back) = match dice.below(4) {
         0 => (
             dice.colour(120.0, 220.0, 40.0),
-            [
-                dice.range(0.0, 40.0),
-                dice.range(50.0, 110.0),
-                dice.range(10.0, 60.0),
-            ],
+            [dice.range(0.0, 40.0), dice.range(50.0, 110.0), dice.range(10.0, 60.0)],
         ),
-        1 => (
-            dice.colour(150.0, 230.0, 10.0),
-            dice.colour(20.0, 90.0, 10.0),
-        ),
+        1 => (dice.colour(150.0, 230.0, 10.0), dice.colour(20.0, 90.0, 10.0)),
         _ => (dice.colour(215.0, 255.0, 2.0), dice.colour(0.0, 35.0, 2.0)),
     };
     if dice.chance(0.3) {
@@ -86,19 +64,10 @@ fn board(side: usize, dice: &mut Dice) -> Base {
     let mut canvas = Rgb::plain(side, side, [0; 3]);
     for (i, a) in copper.iter().enumerate() {
         let t = *a as f32 / 255.0;
-        canvas.set(
-            i % side,
-            i / side,
-            [0, 1, 2].map(|c| back[c] + t * (fore[c] - back[c])),
-        );
+        canvas.set(i % side, i / side, [0, 1, 2].map(|c| back[c] + t * (fore[c] - back[c])));
     }
     Base {
-        drawing: Some(Drawing {
-            copper,
-            fore,
-            back,
-            trace,
-        }),
+        drawing: Some(Drawing { copper, fore, back, trace }),
         ..Base::bare(canvas, BaseKind::Board)
     }
 }
@@ -114,10 +83,7 @@ fn plane(
     dice: &mut Dice,
 ) {
     let (x, y) = (dice.below(cells), dice.below(cells));
-    let (w, h) = (
-        dice.between(2, 2 + cells / 3),
-        dice.between(2, 2 + cells / 3),
-    );
+    let (w, h) = (dice.between(2, 2 + cells / 3), dice.between(2, 2 + cells / 3));
     let (x1, y1) = ((x + w).min(cells - 1), (y + h).min(cells - 1));
     let (a, b) = (place((x, y)), place((x1, y1)));
     let half = 0.3 * pitch;
@@ -134,12 +100,7 @@ fn plane(
             taken[cy * cells + cx] = true;
             if dice.chance(holes) {
                 let radius = pitch * dice.range(0.2, 0.4);
-                stamp(
-                    copper,
-                    side,
-                    shapes::disc(side, place((cx, cy)), radius, 1.0),
-                    true,
-                );
+                stamp(copper, side, shapes::disc(side, place((cx, cy)), radius, 1.0), true);
                 if dice.chance(0.6) {
                     stamp(
                         copper,
@@ -163,16 +124,8 @@ fn walk(
     place: impl Fn((usize, usize)) -> (f32, f32),
     dice: &mut Dice,
 ) {
-    const WAYS: [(isize, isize); 8] = [
-        (1, 0),
-        (1, 1),
-        (0, 1),
-        (-1, 1),
-        (-1, 0),
-        (-1, -1),
-        (0, -1),
-        (1, -1),
-    ];
+    const WAYS: [(isize, isize); 8] =
+        [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)];
     let start = (dice.below(cells), dice.below(cells));
     if taken[start.1 * cells + start.0] {
         return;
@@ -186,10 +139,8 @@ fn walk(
             way = (way + *dice.pick(&[1, 7, 2, 6])) % 8;
         }
         let here = path[path.len() - 1];
-        let next = here
-            .0
-            .checked_add_signed(WAYS[way].0)
-            .zip(here.1.checked_add_signed(WAYS[way].1));
+        let next =
+            here.0.checked_add_signed(WAYS[way].0).zip(here.1.checked_add_signed(WAYS[way].1));
         let Some(next) = next.filter(|n| n.0 < cells && n.1 < cells && !taken[n.1 * cells + n.0])
         else {
             way = 2 * dice.below(4);
@@ -199,11 +150,7 @@ fn walk(
         path.push(next);
     }
     let width = trace * if dice.chance(0.15) { 1.5 } else { 1.0 };
-    let line: Vec<_> = path
-        .iter()
-        .map(|c| place(*c))
-        .map(|(x, y)| (x, y, width))
-        .collect();
+    let line: Vec<_> = path.iter().map(|c| place(*c)).map(|(x, y)| (x, y, width)).collect();
     stamp(copper, side, shapes::stroke(side, &line), false);
     for end in [path[0], path[path.len() - 1]] {
         pad(copper, side, place(end), pitch, trace, dice);
@@ -228,12 +175,7 @@ fn pad(copper: &mut [u8], side: usize, at: (f32, f32), pitch: f32, trace: f32, d
         stamp(copper, side, shapes::polygon(side, &[corners]), false);
     }
     if radius > 3.0 && dice.chance(0.4) {
-        stamp(
-            copper,
-            side,
-            shapes::disc(side, at, 0.45 * radius, 1.0),
-            true,
-        );
+        stamp(copper, side, shapes::disc(side, at, 0.45 * radius, 1.0), true);
     }
 }
 
@@ -245,15 +187,8 @@ pub fn ground(side: usize, dice: &mut Dice) -> Rgb {
         _ => dice.colour(40.0, 220.0, 30.0),
     };
     let slope = (dice.around(18.0), dice.around(18.0));
-    let mottle = if dice.chance(0.5) {
-        dice.range(1.0, 7.0)
-    } else {
-        0.0
-    };
-    let (noise, cell) = (
-        Perlin::new(dice.bits()),
-        dice.log_range(2.0, 0.2 * side as f32),
-    );
+    let mottle = if dice.chance(0.5) { dice.range(1.0, 7.0) } else { 0.0 };
+    let (noise, cell) = (Perlin::new(dice.bits()), dice.log_range(2.0, 0.2 * side as f32));
     let mut out = Rgb::plain(side, side, [0; 3]);
     for y in 0..side {
         for x in 0..side {
@@ -271,39 +206,25 @@ pub fn ground(side: usize, dice: &mut Dice) -> Rgb {
 /// The outline of a machined part: disc, ring, gear, nut or bracket, with holes.
 fn part_shape(side: usize, dice: &mut Dice) -> Vec<u8> {
     let s = side as f32;
-    let mid = (
-        0.5 * s + dice.around(0.06 * s),
-        0.5 * s + dice.around(0.06 * s),
-    );
+    let mid = (0.5 * s + dice.around(0.06 * s), 0.5 * s + dice.around(0.06 * s));
     let radius = s * dice.range(0.22, 0.46);
     let mut map = vec![0_u8; side * side];
     let style = dice.below(4);
     let turn = dice.range(0.0, std::f32::consts::TAU);
     let ring = |count: usize, r: &dyn Fn(usize) -> f32| -> Vec<(f32, f32)> {
         let angle = |k: usize| turn + k as f32 / count as f32 * std::f32::consts::TAU;
-        (0..count)
-            .map(|k| (mid.0 + r(k) * angle(k).cos(), mid.1 + r(k) * angle(k).sin()))
-            .collect()
+        (0..count).map(|k| (mid.0 + r(k) * angle(k).cos(), mid.1 + r(k) * angle(k).sin())).collect()
     };
     match style {
         0 => stamp(&mut map, side, shapes::disc(side, mid, radius, 1.0), false),
         1 => {
             let (teeth, depth) = (dice.between(8, 24), dice.range(0.06, 0.18));
             let outline = ring(4 * teeth, &|k| {
-                if k % 4 < 2 {
-                    radius
-                } else {
-                    radius * (1.0 - depth)
-                }
+                if k % 4 < 2 { radius } else { radius * (1.0 - depth) }
             });
             stamp(&mut map, side, shapes::polygon(side, &[outline]), false);
         }
-        2 => stamp(
-            &mut map,
-            side,
-            shapes::polygon(side, &[ring(6, &|_| radius)]),
-            false,
-        ),
+        2 => stamp(&mut map, side, shapes::polygon(side, &[ring(6, &|_| radius)]), false),
         _ => {
             let (w, h) = (radius, radius * dice.range(0.4, 0.9));
             let (sin, cos) = turn.sin_cos();
@@ -321,18 +242,10 @@ fn part_shape(side: usize, dice: &mut Dice) -> Vec<u8> {
         }
     }
     if style != 3 && dice.chance(0.7) {
-        stamp(
-            &mut map,
-            side,
-            shapes::disc(side, mid, radius * dice.range(0.2, 0.6), 1.0),
-            true,
-        );
+        stamp(&mut map, side, shapes::disc(side, mid, radius * dice.range(0.2, 0.6), 1.0), true);
     }
     let holes = dice.below(7);
-    let (orbit, size) = (
-        radius * dice.range(0.6, 0.8),
-        radius * dice.range(0.04, 0.12),
-    );
+    let (orbit, size) = (radius * dice.range(0.6, 0.8), radius * dice.range(0.04, 0.12));
     for k in 0..holes {
         let angle = turn + k as f32 / holes as f32 * std::f32::consts::TAU;
         let at = (mid.0 + orbit * angle.cos(), mid.1 + orbit * angle.sin());
@@ -345,11 +258,7 @@ fn part_shape(side: usize, dice: &mut Dice) -> Vec<u8> {
 fn metal(side: usize, dice: &mut Dice) -> Base {
     let backdrop = ground(side, dice);
     let fill_frame = dice.chance(0.2);
-    let subject = if fill_frame {
-        vec![255; side * side]
-    } else {
-        part_shape(side, dice)
-    };
+    let subject = if fill_frame { vec![255; side * side] } else { part_shape(side, dice) };
     let finish = Finish::draw(side, dice);
     let (grain, other) = (dice.bits(), dice.bits());
     let compose = |grain: u64| {
@@ -357,13 +266,8 @@ fn metal(side: usize, dice: &mut Dice) -> Base {
         finish.paint(&mut canvas, &subject, grain);
         canvas
     };
-    let twin = dice
-        .chance(OTHER_GRAIN_SHARE)
-        .then(|| Twin::Instance(compose(other)));
-    let mut base = Base {
-        twin,
-        ..Base::bare(compose(grain), BaseKind::Metal)
-    };
+    let twin = dice.chance(OTHER_GRAIN_SHARE).then(|| Twin::Instance(compose(other)));
+    let mut base = Base { twin, ..Base::bare(compose(grain), BaseKind::Metal) };
     if !fill_frame {
         base.backdrop = Some(backdrop);
         base.subject = Some(subject);
@@ -392,10 +296,7 @@ impl Finish {
             colour: dice.colour(70.0, 210.0, 12.0),
             rough: dice.range(3.0, 22.0),
             turned: dice.chance(0.4),
-            mid: (
-                0.5 * s + dice.around(0.1 * s),
-                0.5 * s + dice.around(0.1 * s),
-            ),
+            mid: (0.5 * s + dice.around(0.1 * s), 0.5 * s + dice.around(0.1 * s)),
             way: (cos, sin),
             sheen: dice.around(45.0),
             sheen_way: (light.1, light.0),
@@ -405,9 +306,7 @@ impl Finish {
 
     fn paint(&self, canvas: &mut Rgb, subject: &[u8], grain: u64) {
         let mut source = Grain::new(grain);
-        let lines: Vec<f32> = (0..4 * self.side)
-            .map(|_| source.bell() * self.rough)
-            .collect();
+        let lines: Vec<f32> = (0..4 * self.side).map(|_| source.bell() * self.rough).collect();
         let s = self.side as f32;
         for y in 0..self.side {
             for x in 0..self.side {
@@ -444,11 +343,7 @@ fn weave(side: usize, dice: &mut Dice) -> Base {
     let s = side as f32;
     let pitch = dice.log_range(5.0_f32.max(0.02 * s), 0.16 * s);
     let squeeze = dice.range(0.7, 1.4);
-    let (sin, cos) = if dice.chance(0.5) {
-        (0.0, 1.0)
-    } else {
-        dice.around(0.8).sin_cos()
-    };
+    let (sin, cos) = if dice.chance(0.5) { (0.0, 1.0) } else { dice.around(0.8).sin_cos() };
     let style = dice.below(4);
     let fill = dice.range(0.25, 0.6);
     let (warp, weft, gap) = (
@@ -500,13 +395,8 @@ fn weave(side: usize, dice: &mut Dice) -> Base {
         out
     };
     let (grain, other) = (dice.bits(), dice.bits());
-    let twin = dice
-        .chance(OTHER_GRAIN_SHARE)
-        .then(|| Twin::Instance(render(other)));
-    Base {
-        twin,
-        ..Base::bare(render(grain), BaseKind::Weave)
-    }
+    let twin = dice.chance(OTHER_GRAIN_SHARE).then(|| Twin::Instance(render(other)));
+    Base { twin, ..Base::bare(render(grain), BaseKind::Weave) }
 }
 
 /// A printed label: frame, lines of glyph-like marks, a bar code, a logo.
@@ -514,11 +404,8 @@ fn label(side: usize, dice: &mut Dice) -> Base {
     let s = side as f32;
     let mut canvas = ground(side, dice);
     let paper_light = canvas.mean(0, 0, side, side).iter().sum::<f32>() > 380.0;
-    let ink = if paper_light {
-        dice.colour(0.0, 70.0, 30.0)
-    } else {
-        dice.colour(180.0, 255.0, 20.0)
-    };
+    let ink =
+        if paper_light { dice.colour(0.0, 70.0, 30.0) } else { dice.colour(180.0, 255.0, 20.0) };
     let accent = dice.colour(40.0, 220.0, 90.0);
     let mut print = |stencil: Option<Stencil>, colour: [f32; 3]| {
         if let Some(stencil) = stencil {
@@ -526,10 +413,7 @@ fn label(side: usize, dice: &mut Dice) -> Base {
         }
     };
     let rect = |x: f32, y: f32, w: f32, h: f32| {
-        shapes::polygon(
-            side,
-            &[vec![(x, y), (x + w, y), (x + w, y + h), (x, y + h)]],
-        )
+        shapes::polygon(side, &[vec![(x, y), (x + w, y), (x + w, y + h), (x, y + h)]])
     };
     let mut y = s * dice.range(0.06, 0.16);
     while y < 0.9 * s {
@@ -591,17 +475,9 @@ fn bench(library: &Library, side: usize, dice: &mut Dice) -> Base {
     let stuff = surface(library, side, dice);
     let mut subject = vec![0_u8; side * side];
     if dice.chance(0.65) {
-        let at = (
-            0.5 * s + dice.around(0.08 * s),
-            0.5 * s + dice.around(0.08 * s),
-        );
+        let at = (0.5 * s + dice.around(0.08 * s), 0.5 * s + dice.around(0.08 * s));
         let size = s * dice.range(0.4, 0.85);
-        stamp(
-            &mut subject,
-            side,
-            shapes::random_shape(dice, side, at.0, at.1, size),
-            false,
-        );
+        stamp(&mut subject, side, shapes::random_shape(dice, side, at.0, at.1, size), false);
     } else {
         let count = dice.between(2, 5);
         let pitch = s / count as f32;
@@ -636,9 +512,5 @@ fn bench(library: &Library, side: usize, dice: &mut Dice) -> Base {
         });
         canvas.set(x, y, colour);
     }
-    Base {
-        backdrop: Some(backdrop),
-        subject: Some(subject),
-        ..Base::bare(canvas, BaseKind::Bench)
-    }
+    Base { backdrop: Some(backdrop), subject: Some(subject), ..Base::bare(canvas, BaseKind::Bench) }
 }

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::raster::Rgb;
+use super::raster::{Rgb, Source};
 
 /// Pictures are kept with at most this short side: pairs are at most this sharp.
 pub const SHORT_SIDE: u32 = 288;
 /// Smaller pictures are left out: a crop of them would be a blur.
 const SHORT_SIDE_MIN: u32 = 32;
+/// Longer pictures are left out: a crop of such a strip says little, and sampling positions are 16 bit.
+const LONG_SIDE_MAX: f32 = 8192.0;
 /// Folder depth searched below the given one.
 const DEPTH_MAX: usize = 4;
 
@@ -23,7 +25,7 @@ const DEPTH_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Scene {
     /// The pixels.
-    pub picture: Rgb,
+    pub picture: Source,
     /// Outlines in pixels of `picture`.
     pub outlines: Vec<Vec<(f32, f32)>>,
 }
@@ -34,7 +36,7 @@ pub struct Library {
     /// Pictures, in the order of their file names.
     pub scenes: Vec<Scene>,
     /// Textures, in the order of their file names; may be empty.
-    pub textures: Vec<Rgb>,
+    pub textures: Vec<Source>,
     /// `(scene, outline)` of every outlined thing; may be empty.
     pub things: Vec<(usize, usize)>,
     /// Files that could not be used, with the reason.
@@ -62,17 +64,10 @@ impl Library {
     /// [`Library::skipped`] instead.
     pub fn open(root: &Path, progress: impl Fn(usize, usize) + Sync) -> anyhow::Result<Library> {
         if !root.is_dir() {
-            bail!(
-                "{} is not a folder; give a folder of JPEG or PNG pictures",
-                root.display()
-            );
+            bail!("{} is not a folder; give a folder of JPEG or PNG pictures", root.display());
         }
         let structured = root.join("images").is_dir();
-        let image_root = if structured {
-            root.join("images")
-        } else {
-            root.to_path_buf()
-        };
+        let image_root = if structured { root.join("images") } else { root.to_path_buf() };
         let mut images = pictures_below(&image_root, DEPTH_MAX)?;
         let texture_root = root.join("textures");
         let texture_files = if texture_root.is_dir() {
@@ -84,10 +79,7 @@ impl Library {
             images.retain(|p| !p.starts_with(&texture_root));
         }
         if images.is_empty() {
-            bail!(
-                "no JPEG or PNG picture in {}; give a folder of pictures",
-                image_root.display()
-            );
+            bail!("no JPEG or PNG picture in {}; give a folder of pictures", image_root.display());
         }
         let mut skipped = Vec::new();
         let outlines = read_outlines(&root.join("objects"), &mut skipped)?;
@@ -112,9 +104,9 @@ impl Library {
             }
         }
         if scenes.is_empty() {
-            let why = skipped.first().map_or(String::new(), |(p, w)| {
-                format!(" (first: {}: {w})", p.display())
-            });
+            let why = skipped
+                .first()
+                .map_or(String::new(), |(p, w)| format!(" (first: {}: {w})", p.display()));
             bail!(
                 "none of the {} pictures in {} could be read{why}",
                 images.len(),
@@ -127,7 +119,7 @@ impl Library {
     /// From pictures in memory (tests, and callers with their own decoder). `scenes` must not be empty.
     pub fn assemble(
         scenes: Vec<Scene>,
-        textures: Vec<Rgb>,
+        textures: Vec<Source>,
         skipped: Vec<(PathBuf, String)>,
     ) -> Library {
         let things = scenes
@@ -135,12 +127,7 @@ impl Library {
             .enumerate()
             .flat_map(|(s, scene)| (0..scene.outlines.len()).map(move |o| (s, o)))
             .collect();
-        Library {
-            scenes,
-            textures,
-            things,
-            skipped,
-        }
+        Library { scenes, textures, things, skipped }
     }
 }
 
@@ -150,9 +137,8 @@ fn pictures_below(folder: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder)
         .with_context(|| format!("cannot list the folder {}", folder.display()))?;
     for entry in entries {
-        let path = entry
-            .with_context(|| format!("cannot list the folder {}", folder.display()))?
-            .path();
+        let path =
+            entry.with_context(|| format!("cannot list the folder {}", folder.display()))?.path();
         if path.is_dir() {
             if depth > 0 {
                 found.extend(pictures_below(&path, depth - 1)?);
@@ -172,7 +158,7 @@ fn has_suffix(path: &Path, suffixes: &[&str]) -> bool {
 }
 
 /// Decodes on all cores, results in the order of the files.
-fn decode_all(files: &[PathBuf], tick: &(impl Fn() + Sync)) -> Vec<Result<(Rgb, f32), String>> {
+fn decode_all(files: &[PathBuf], tick: &(impl Fn() + Sync)) -> Vec<Result<(Source, f32), String>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = files.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
@@ -204,7 +190,7 @@ fn decode_all(files: &[PathBuf], tick: &(impl Fn() + Sync)) -> Vec<Result<(Rgb, 
 }
 
 /// One file as RGB with a short side of at most [`SHORT_SIDE`], and the scale applied.
-fn decode(path: &Path) -> Result<(Rgb, f32), String> {
+fn decode(path: &Path) -> Result<(Source, f32), String> {
     let open = || {
         let mut reader = image::ImageReader::open(path)?.with_guessed_format()?;
         let mut limits = image::Limits::default();
@@ -216,31 +202,21 @@ fn decode(path: &Path) -> Result<(Rgb, f32), String> {
     let picture = open().map_err(|e: image::ImageError| e.to_string())?;
     let short = picture.width().min(picture.height());
     if short < SHORT_SIDE_MIN {
-        return Err(format!(
-            "{}x{} is too small",
-            picture.width(),
-            picture.height()
-        ));
+        return Err(format!("{}x{} is too small", picture.width(), picture.height()));
     }
     let scale = (SHORT_SIDE as f32 / short as f32).min(1.0);
+    if picture.width().max(picture.height()) as f32 * scale > LONG_SIDE_MAX {
+        return Err(format!("{}x{} is too elongated", picture.width(), picture.height()));
+    }
     let rgb = if scale < 1.0 {
         let to = |side: u32| ((side as f32 * scale).round() as u32).max(1);
         let (w, h) = (to(picture.width()), to(picture.height()));
-        picture
-            .resize_exact(w, h, image::imageops::FilterType::Triangle)
-            .to_rgb8()
+        picture.resize_exact(w, h, image::imageops::FilterType::Triangle).to_rgb8()
     } else {
         picture.to_rgb8()
     };
     let (w, h) = (rgb.width() as usize, rgb.height() as usize);
-    Ok((
-        Rgb {
-            w,
-            h,
-            px: rgb.into_raw(),
-        },
-        scale,
-    ))
+    Ok((Source::new(Rgb { w, h, px: rgb.into_raw() }), scale))
 }
 
 type Outlines = BTreeMap<String, OutlineFile>;
@@ -253,9 +229,8 @@ fn read_outlines(folder: &Path, skipped: &mut Vec<(PathBuf, String)>) -> anyhow:
     let entries = std::fs::read_dir(folder)
         .with_context(|| format!("cannot list the folder {}", folder.display()))?;
     for entry in entries {
-        let path = entry
-            .with_context(|| format!("cannot list the folder {}", folder.display()))?
-            .path();
+        let path =
+            entry.with_context(|| format!("cannot list the folder {}", folder.display()))?.path();
         if !has_suffix(&path, &["json"]) {
             continue;
         }
@@ -277,29 +252,18 @@ fn outlines_for(
     outlines: &Outlines,
     path: &Path,
     scale: f32,
-    picture: &Rgb,
+    picture: &Source,
 ) -> Vec<Vec<(f32, f32)>> {
-    let Some(file) = path
-        .file_name()
-        .and_then(|n| n.to_str())
-        .and_then(|n| outlines.get(n))
-    else {
+    let Some(file) = path.file_name().and_then(|n| n.to_str()).and_then(|n| outlines.get(n)) else {
         return Vec::new();
     };
     // Outlines of a picture of another size would be labels in the wrong place.
     let near = |stored: usize, told: f32| (stored as f32 - told * scale).abs() <= 2.0;
-    if !near(picture.w, file.width) || !near(picture.h, file.height) {
+    if !near(picture.full().w, file.width) || !near(picture.full().h, file.height) {
         return Vec::new();
     }
     let usable = file.objects.iter().filter(|o| o.polygon.len() >= 3);
-    usable
-        .map(|o| {
-            o.polygon
-                .iter()
-                .map(|(x, y)| (x * scale, y * scale))
-                .collect()
-        })
-        .collect()
+    usable.map(|o| o.polygon.iter().map(|(x, y)| (x * scale, y * scale)).collect()).collect()
 }
 
 #[cfg(test)]
@@ -320,14 +284,7 @@ mod tests {
         std::fs::write(folder.path().join("c.jpg"), b"no picture").expect("writable");
         std::fs::write(folder.path().join("notes.txt"), b"text").expect("writable");
         let library = Library::open(folder.path(), |_, _| {}).expect("opens");
-        assert_eq!(
-            library
-                .scenes
-                .iter()
-                .map(|s| s.picture.w)
-                .collect::<Vec<_>>(),
-            [40, 64]
-        );
+        assert_eq!(library.scenes.iter().map(|s| s.picture.full().w).collect::<Vec<_>>(), [40, 64]);
         assert_eq!(library.skipped.len(), 1);
     }
 
@@ -342,28 +299,18 @@ mod tests {
         let json = r#"{"image":"x.png","width":600,"height":576,"objects":[{"class":"cup","class_id":1,"polygon":[[100,100],[200,100],[200,200]]}]}"#;
         std::fs::write(folder.path().join("objects/x.json"), json).expect("writable");
         let library = Library::open(folder.path(), |_, _| {}).expect("opens");
-        assert_eq!(
-            (
-                library.scenes.len(),
-                library.textures.len(),
-                library.things.len()
-            ),
-            (1, 1, 1)
-        );
-        assert_eq!(library.scenes[0].picture.short(), 288);
+        assert_eq!((library.scenes.len(), library.textures.len(), library.things.len()), (1, 1, 1));
+        assert_eq!(library.scenes[0].picture.full().short(), 288);
         assert_eq!(library.scenes[0].outlines[0][0], (50.0, 50.0));
     }
 
     #[test]
     fn missing_and_empty_folders_say_what_to_do() {
         let folder = tempfile::tempdir().expect("temp");
-        let empty = Library::open(folder.path(), |_, _| {})
-            .expect_err("empty")
-            .to_string();
+        let empty = Library::open(folder.path(), |_, _| {}).expect_err("empty").to_string();
         assert!(empty.contains("no JPEG or PNG"), "{empty}");
-        let missing = Library::open(&folder.path().join("none"), |_, _| {})
-            .expect_err("missing")
-            .to_string();
+        let missing =
+            Library::open(&folder.path().join("none"), |_, _| {}).expect_err("missing").to_string();
         assert!(missing.contains("not a folder"), "{missing}");
     }
 }

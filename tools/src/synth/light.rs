@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::dice::{Dice, Grain};
+use super::raster::byte;
 
 /// Ranges of the photometric differences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,26 +118,20 @@ impl Tone {
         }
     }
 
-    /// Applies the tables and the illumination to `size` x `size` RGB levels.
-    pub fn apply(&self, pixels: &mut [f32], size: usize) {
-        let flat = self.slope == (0.0, 0.0) && self.bow.abs() <= 0.0;
+    /// Row `y` of a `size` x `size` RGB8 picture through the tables and the illumination, in levels.
+    fn row(&self, bytes: &[u8], y: usize, size: usize, out: &mut [f32]) {
         let scale = 2.0 / size as f32;
+        let v = y as f32 * scale - 1.0;
         let (red, rest) = self.table.split_at(256);
         let (green, blue) = rest.split_at(256);
-        for (y, row) in pixels.chunks_exact_mut(size * 3).enumerate() {
-            let v = y as f32 * scale - 1.0;
-            for (x, p) in row.chunks_exact_mut(3).enumerate() {
-                let u = x as f32 * scale - 1.0;
-                let factor = if flat {
-                    1.0
-                } else {
-                    1.0 + self.slope.0 * u + self.slope.1 * v + self.bow * (u * u + v * v - 0.7)
-                };
-                // Round to the nearest table entry; the cast saturates.
-                p[0] = red[(p[0] + 0.5) as u8 as usize] * factor;
-                p[1] = green[(p[1] + 0.5) as u8 as usize] * factor;
-                p[2] = blue[(p[2] + 0.5) as u8 as usize] * factor;
-            }
+        let even = 1.0 + self.slope.1 * v + self.bow * (v * v - 0.7);
+        let pixels = out.chunks_exact_mut(3).zip(bytes.chunks_exact(3)).enumerate();
+        for (x, (to, from)) in pixels {
+            let u = x as f32 * scale - 1.0;
+            let factor = even + u * (self.slope.0 + self.bow * u);
+            to[0] = red[usize::from(from[0])] * factor;
+            to[1] = green[usize::from(from[1])] * factor;
+            to[2] = blue[usize::from(from[2])] * factor;
         }
     }
 }
@@ -151,17 +146,31 @@ fn knee(x: f32) -> f32 {
     }
 }
 
-/// Separable blur with a five-tap kernel of deviation `sigma` (0..about 1.3 pixels), borders repeated.
-pub fn blur(pixels: &mut [f32], size: usize, sigma: f32) {
-    if sigma < 0.15 {
-        return;
+/// Separable five-tap blur that is fed row by row, so that it works in the first-level cache.
+struct Blur {
+    taps: [f32; 3],
+    padded: Vec<f32>,
+    ring: [Vec<f32>; 5],
+}
+
+impl Blur {
+    /// For rows of `size` RGB pixels and a deviation of up to about 1.3 pixels; `None` where the
+    /// neighbours' weight would be under a thousandth.
+    fn new(size: usize, sigma: f32) -> Option<Blur> {
+        if sigma < 0.27 {
+            return None;
+        }
+        let g = |d: f32| (-0.5 * d * d / (sigma * sigma)).exp();
+        let norm = 1.0 / (1.0 + 2.0 * g(1.0) + 2.0 * g(2.0));
+        let taps = [norm, g(1.0) * norm, g(2.0) * norm];
+        let row = || vec![0.0; size * 3];
+        Some(Blur { taps, padded: vec![0.0; size * 3 + 12], ring: std::array::from_fn(|_| row()) })
     }
-    let g = |d: f32| (-0.5 * d * d / (sigma * sigma)).exp();
-    let norm = 1.0 / (1.0 + 2.0 * g(1.0) + 2.0 * g(2.0));
-    let taps = [norm, g(1.0) * norm, g(2.0) * norm];
-    let row = size * 3;
-    let mut padded = vec![0.0_f32; row + 12];
-    for line in pixels.chunks_exact_mut(row) {
+
+    /// Takes row `y` in, blurred along x, edge pixels repeated.
+    fn push(&mut self, y: usize, line: &[f32]) {
+        let row = line.len();
+        let (taps, padded) = (self.taps, &mut self.padded);
         padded[6..row + 6].copy_from_slice(line);
         for c in 0..3 {
             padded[c] = line[c];
@@ -169,43 +178,40 @@ pub fn blur(pixels: &mut [f32], size: usize, sigma: f32) {
             padded[row + 6 + c] = line[row - 3 + c];
             padded[row + 9 + c] = line[row - 3 + c];
         }
-        for (i, out) in line.iter_mut().enumerate() {
-            *out = taps[0] * padded[i + 6]
-                + taps[1] * (padded[i + 3] + padded[i + 9])
-                + taps[2] * (padded[i] + padded[i + 12]);
-        }
+        let at = |d: usize| &padded[3 * d..3 * d + row];
+        weighted(taps, [at(0), at(1), at(2), at(3), at(4)], &mut self.ring[y % 5]);
     }
-    let source = pixels.to_vec();
-    for y in 0..size {
-        let at = |d: isize| {
-            let line = (y as isize + d).clamp(0, size as isize - 1) as usize;
-            &source[line * row..(line + 1) * row]
-        };
-        let (m2, m1, p0, p1, p2) = (at(-2), at(-1), at(0), at(1), at(2));
-        for (i, out) in pixels[y * row..(y + 1) * row].iter_mut().enumerate() {
-            *out = taps[0] * p0[i] + taps[1] * (m1[i] + p1[i]) + taps[2] * (m2[i] + p2[i]);
+
+    /// Row `y` blurred along y as well; rows up to `y + 2` must be in (rows repeat at the ends).
+    fn pull(&self, y: usize, rows: usize, out: &mut [f32]) {
+        let at = |y: usize| &self.ring[y % 5][..];
+        let (up2, up1) = (at(y.saturating_sub(2)), at(y.saturating_sub(1)));
+        let (down1, down2) = (at((y + 1).min(rows - 1)), at((y + 2).min(rows - 1)));
+        weighted(self.taps, [up2, up1, at(y), down1, down2], out);
+    }
+}
+
+fn weighted(taps: [f32; 3], lines: [&[f32]; 5], out: &mut [f32]) {
+    let count = out.len();
+    let [m2, m1, p0, p1, p2] = lines.map(|line| &line[..count]);
+    for i in 0..count {
+        out[i] = taps[0] * p0[i] + taps[1] * (m1[i] + p1[i]) + taps[2] * (m2[i] + p2[i]);
+    }
+}
+
+/// Adds sensor noise to levels: partly shared by the channels, partly per channel.
+fn noise(levels: &mut [f32], sigma: f32, grain: &mut Grain) {
+    for p in levels.chunks_exact_mut(3) {
+        let (shared, own) = (0.8 * grain.bell(), grain.units());
+        for c in 0..3 {
+            p[c] += sigma * (shared + own[c]);
         }
     }
 }
 
-/// Adds sensor noise: mostly shared by the channels, partly per channel, stronger in the dark.
-pub fn noise(pixels: &mut [f32], sigma: f32, seed: u64) {
-    if sigma <= 0.0 {
-        return;
-    }
-    let mut grain = Grain::new(seed);
-    for p in pixels.chunks_exact_mut(3) {
-        let bits = grain.next_bits();
-        let shared = grain.bell() * sigma * 0.8;
-        for (c, level) in p.iter_mut().enumerate() {
-            let own = ((bits >> (8 * c)) & 255) as f32 / 128.0 - 1.0;
-            *level += shared + own * sigma;
-        }
-    }
-}
-
-/// JPEG-like loss: 8x8 cosine blocks of the luminance, quantised with steps growing by frequency.
-pub fn blocks(pixels: &mut [f32], size: usize, step: f32) {
+/// JPEG-like loss: 8x8 cosine blocks of the luminance of an RGB8 picture, quantised with steps that
+/// grow with frequency. Incomplete blocks at the far borders are left as they are.
+pub fn blocks(pixels: &mut [u8], size: usize, step: f32) {
     let mut basis = [[0.0_f32; 8]; 8];
     for (k, row) in basis.iter_mut().enumerate() {
         let norm = if k == 0 { (1.0_f32 / 8.0).sqrt() } else { 0.5 };
@@ -220,34 +226,32 @@ pub fn blocks(pixels: &mut [f32], size: usize, step: f32) {
     }
 }
 
-fn block(
-    pixels: &mut [f32],
-    size: usize,
-    (bx, by): (usize, usize),
-    step: f32,
-    basis: &[[f32; 8]; 8],
-) {
+/// Adding and taking it away rounds a small float to a whole number.
+const ROUND: f32 = 12_582_912.0;
+
+fn block(pixels: &mut [u8], size: usize, at: (usize, usize), step: f32, basis: &[[f32; 8]; 8]) {
     let mut luma = [[0.0_f32; 8]; 8];
     for (y, line) in luma.iter_mut().enumerate() {
-        for (x, value) in line.iter_mut().enumerate() {
-            let o = ((by + y) * size + bx + x) * 3;
-            *value = 0.299 * pixels[o] + 0.587 * pixels[o + 1] + 0.114 * pixels[o + 2];
+        let start = ((at.1 + y) * size + at.0) * 3;
+        for (value, p) in line.iter_mut().zip(pixels[start..start + 24].chunks_exact(3)) {
+            *value = 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
         }
     }
     let mut spectrum = multiply(&multiply(basis, &luma), &transpose(basis));
     for (v, line) in spectrum.iter_mut().enumerate() {
         for (u, value) in line.iter_mut().enumerate() {
             let q = step * (1.0 + 0.6 * (u + v) as f32);
-            *value = (*value / q).round() * q;
+            // `round` would be a library call.
+            *value = ((*value / q + ROUND) - ROUND) * q;
         }
     }
     let back = multiply(&multiply(&transpose(basis), &spectrum), basis);
     for y in 0..8 {
-        for x in 0..8 {
-            let o = ((by + y) * size + bx + x) * 3;
+        let start = ((at.1 + y) * size + at.0) * 3;
+        for (x, p) in pixels[start..start + 24].chunks_exact_mut(3).enumerate() {
             let change = back[y][x] - luma[y][x];
-            for level in &mut pixels[o..o + 3] {
-                *level += change;
+            for level in p {
+                *level = byte(f32::from(*level) + change);
             }
         }
     }
@@ -275,78 +279,92 @@ fn transpose(a: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
     out
 }
 
-/// One side's whole camera: tone, sharpness, noise, compression; gives bytes.
-pub fn expose(
-    mut pixels: Vec<f32>,
-    size: usize,
-    tone: &Tone,
-    light: &Light,
-    dice: &mut Dice,
-) -> Vec<u8> {
-    tone.apply(&mut pixels, size);
-    // Squared draws: mostly mild, seldom strong. The order of draws is fixed, whatever is applied.
+/// One side's whole camera, in place on a `size` x `size` RGB8 picture: tone, sharpness, noise,
+/// compression.
+pub fn expose(pixels: &mut [u8], size: usize, tone: &Tone, light: &Light, dice: &mut Dice) {
+    // Bent draws: mostly mild, seldom strong. The order of draws is fixed, whatever is applied.
     let (softness, grain) = (dice.range(0.0, 1.0), dice.range(0.0, 1.0));
-    let (seed, compress, step) = (
-        dice.bits(),
-        dice.chance(light.blocks_share),
-        dice.range(3.0, 10.0),
-    );
-    blur(&mut pixels, size, light.blur * softness * softness.sqrt());
-    noise(&mut pixels, light.noise * grain * grain, seed);
-    if compress {
-        blocks(&mut pixels, size, step);
+    let seed = dice.bits();
+    let (compress, step) = (dice.chance(light.blocks_share), dice.range(3.0, 10.0));
+    let mut blur = Blur::new(size, light.blur * softness * softness.sqrt());
+    let sigma = light.noise * grain * grain;
+    let mut grain = Grain::new(seed);
+    let row = size * 3;
+    let mut levels = vec![0.0; row];
+    for y in 0..size {
+        if let Some(blur) = &mut blur {
+            // Row y + 2 is read before row y is overwritten.
+            for ahead in if y == 0 { 0..3.min(size) } else { (y + 2).min(size)..(y + 3).min(size) }
+            {
+                tone.row(&pixels[ahead * row..(ahead + 1) * row], ahead, size, &mut levels);
+                blur.push(ahead, &levels);
+            }
+            blur.pull(y, size, &mut levels);
+        } else {
+            tone.row(&pixels[y * row..(y + 1) * row], y, size, &mut levels);
+        }
+        // Rounding to bytes swallows less.
+        if sigma >= 0.2 {
+            noise(&mut levels, sigma, &mut grain);
+        }
+        for (to, level) in pixels[y * row..(y + 1) * row].iter_mut().zip(&levels) {
+            *to = byte(*level);
+        }
     }
-    bytes(&pixels)
-}
-
-fn bytes(pixels: &[f32]) -> Vec<u8> {
-    pixels.iter().map(|level| (level + 0.5) as u8).collect()
+    if compress {
+        blocks(pixels, size, step);
+    }
 }
 
 /// Photometric jitter of one `size` x `size` RGB8 picture in place (for encoder distillation).
 pub fn view_light(pixels: &mut [u8], size: usize, light: &Light, dice: &mut Dice) {
     let tone = Tone::draw(light, None, dice);
-    let levels = pixels.iter().map(|byte| *byte as f32).collect();
-    pixels.copy_from_slice(&expose(levels, size, &tone, light, dice));
+    expose(pixels, size, &tone, light, dice);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ramp(size: usize) -> Vec<f32> {
-        (0..size * size * 3)
-            .map(|i| ((i * 13) % 256) as f32)
-            .collect()
+    fn ramp(size: usize) -> Vec<u8> {
+        (0..size * size * 3).map(|i| ((i * 13) % 256) as u8).collect()
     }
 
     #[test]
     fn still_light_changes_nothing() {
         let mut dice = Dice::new(1, 1);
         let tone = Tone::draw(&Light::still(), None, &mut dice);
-        let out = expose(ramp(32), 32, &tone, &Light::still(), &mut dice);
-        assert!(out.iter().zip(ramp(32)).all(|(a, b)| *a as f32 == b));
+        let mut out = ramp(32);
+        expose(&mut out, 32, &tone, &Light::still(), &mut dice);
+        assert!(out == ramp(32));
     }
 
     #[test]
-    fn blur_keeps_the_mean_of_a_plain_picture() {
-        let mut plain = vec![77.0; 16 * 16 * 3];
-        blur(&mut plain, 16, 1.0);
-        assert!(plain.iter().all(|v| (v - 77.0).abs() < 1e-3));
+    fn blur_alone_keeps_a_plain_picture_and_spreads_a_dot() {
+        let light = Light { blur: 1.0, ..Light::still() };
+        let mut softened = 0;
+        for stream in 0..20 {
+            let mut dice = Dice::new(4, stream);
+            let tone = Tone::draw(&light, None, &mut dice);
+            let mut plain = vec![77; 16 * 16 * 3];
+            expose(&mut plain, 16, &tone, &light, &mut Dice::new(5, stream));
+            assert!(plain.iter().all(|v| *v == 77));
+            plain[(8 * 16 + 8) * 3] = 255;
+            expose(&mut plain, 16, &tone, &light, &mut Dice::new(5, stream));
+            let red = |x: usize, y: usize| plain[(y * 16 + x) * 3];
+            assert_eq!((red(7, 8), red(8, 7)), (red(9, 8), red(8, 9)));
+            softened += u32::from(red(8, 8) < 250 && red(8, 10) <= red(8, 9) && red(8, 9) > 77);
+        }
+        assert!(softened > 5, "{softened}");
     }
 
     #[test]
     fn fine_blocks_are_nearly_the_picture() {
         let mut out = ramp(16);
         blocks(&mut out, 16, 0.01);
-        assert!(out.iter().zip(ramp(16)).all(|(a, b)| (a - b).abs() < 0.5));
+        assert!(out.iter().zip(ramp(16)).all(|(a, b)| a.abs_diff(b) <= 1));
         let mut coarse = ramp(16);
         blocks(&mut coarse, 16, 40.0);
-        assert!(
-            coarse
-                .iter()
-                .zip(ramp(16))
-                .any(|(a, b)| (a - b).abs() > 5.0)
-        );
+        assert!(coarse.iter().zip(ramp(16)).any(|(a, b)| a.abs_diff(b) > 5));
     }
 }

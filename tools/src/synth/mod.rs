@@ -16,6 +16,7 @@ mod library;
 mod light;
 mod noise;
 mod pair;
+mod product;
 mod raster;
 mod shapes;
 
@@ -27,4 +28,4 @@ pub use geometry::Geometry;
 pub use library::{Library, Scene};
 pub use light::{Light, view_light};
 pub use pair::{Pair, SIZE_MAX, SIZE_MIN, SynthConfig};
-pub use raster::Rgb;
+pub use raster::{Rgb, Source};

@@ -1,6 +1,8 @@
 //! Perlin noise (the definition in `../shared/methods/metauas.md`, section 3) at any point, so that
 //! only the pixels of a shape's box are computed.
 
+use super::raster::floor;
+
 /// One octave of gradient noise with its own hashed lattice of unit gradients.
 pub struct Perlin {
     seed: u32,
@@ -15,10 +17,7 @@ impl Perlin {
             let (sin, cos) = (index as f32 * std::f32::consts::TAU / 64.0).sin_cos();
             *gradient = (cos, sin);
         }
-        Self {
-            seed: (seed ^ (seed >> 32)) as u32,
-            gradients,
-        }
+        Self { seed: (seed ^ (seed >> 32)) as u32, gradients }
     }
 
     fn gradient(&self, x: i32, y: i32) -> (f32, f32) {
@@ -32,9 +31,8 @@ impl Perlin {
 
     /// The value at `(x, y)` in lattice cells: about -1..1, zero at lattice points.
     pub fn at(&self, x: f32, y: f32) -> f32 {
-        let (fx, fy) = (x.floor(), y.floor());
-        let (ix, iy) = (fx as i32, fy as i32);
-        let (tx, ty) = (x - fx, y - fy);
+        let (ix, iy) = (floor(x), floor(y));
+        let (tx, ty) = (x - ix as f32, y - iy as f32);
         let dot = |dx: i32, dy: i32| {
             let (gx, gy) = self.gradient(ix + dx, iy + dy);
             gx * (tx - dx as f32) + gy * (ty - dy as f32)

@@ -75,10 +75,7 @@ impl SynthConfig {
             ("no_change_share", self.no_change_share),
             ("texture_share", self.texture_share),
             ("industrial_share", self.industrial_share),
-            (
-                "texture_share + industrial_share",
-                self.texture_share + self.industrial_share,
-            ),
+            ("texture_share + industrial_share", self.texture_share + self.industrial_share),
             ("other_place_share", self.other_place_share),
             ("shared_mark_share", self.shared_mark_share),
             ("geometry.registered_share", self.geometry.registered_share),
@@ -145,28 +142,17 @@ impl Library {
         };
         let label = query_view.render_mask(&mask, side, (!other_place).then_some(prompt_view));
         let keep = label.iter().filter(|m| **m > 0).count() >= LABEL_MIN;
-        let (label, kind) = if keep {
-            (label, kind)
-        } else {
-            (vec![0; size * size], ChangeKind::None)
-        };
+        let (label, kind) =
+            if keep { (label, kind) } else { (vec![0; size * size], ChangeKind::None) };
         // A change that left the common view must not remain in the picture unlabelled.
         let shown = if keep { &changed } else { &base.canvas };
         // On another place of a surface only the query can be wrong: there is nothing to miss.
-        let (on_prompt, on_query) = if swapped && !other_place {
-            (shown, &good)
-        } else {
-            (&good, shown)
-        };
-        let pixels = (prompt_view.render(on_prompt), query_view.render(on_query));
-        let (prompt, query) = expose_both(config, &base, pixels, dice);
-        Pair {
-            prompt,
-            query,
-            mask: label,
-            kind,
-            base: base.kind,
-        }
+        let (on_prompt, on_query) =
+            if swapped && !other_place { (shown, &good) } else { (&good, shown) };
+        let mut prompt = prompt_view.render(on_prompt);
+        let mut query = query_view.render(on_query);
+        expose_both(config, &base, (&mut prompt, &mut query), dice);
+        Pair { prompt, query, mask: label, kind, base: base.kind }
     }
 
     /// One augmented single picture (RGB8, `size * size * 3`): a random crop of half to the whole short
@@ -179,10 +165,10 @@ impl Library {
             return industrial::draw(self, size, dice).canvas.px;
         }
         let number = dice.below(self.scenes.len() + self.textures.len());
-        let picture = self.scenes.get(number).map_or_else(
-            || &self.textures[number - self.scenes.len()],
-            |s| &s.picture,
-        );
+        let picture = self
+            .scenes
+            .get(number)
+            .map_or_else(|| &self.textures[number - self.scenes.len()], |s| &s.picture);
         let map = crop_map(picture, size, 0.5, dice);
         picture.resample(&map, size).px
     }
@@ -207,10 +193,7 @@ fn change(desk: &mut Desk<'_>, most: usize, dice: &mut Dice) -> ChangeKind {
             kind = changes::draw_kind(desk.base, dice);
         }
     }
-    areas
-        .iter()
-        .max_by_key(|(area, _)| *area)
-        .map_or(ChangeKind::None, |(_, kind)| *kind)
+    areas.iter().max_by_key(|(area, _)| *area).map_or(ChangeKind::None, |(_, kind)| *kind)
 }
 
 /// Draws a change into the base itself: both sides have it.
@@ -218,13 +201,7 @@ fn share_mark(library: &Library, base: &mut Base, size: usize, dice: &mut Dice) 
     let mut changed = base.canvas.clone();
     let mut mask = vec![0; changed.w * changed.h];
     let kind = changes::draw_kind(base, dice);
-    let mut desk = Desk {
-        library,
-        base,
-        changed: &mut changed,
-        mask: &mut mask,
-        size,
-    };
+    let mut desk = Desk { library, base, changed: &mut changed, mask: &mut mask, size };
     changes::apply(kind, &mut desk, dice);
     base.canvas = changed;
 }
@@ -233,38 +210,26 @@ fn share_mark(library: &Library, base: &mut Base, size: usize, dice: &mut Dice) 
 fn expose_both(
     config: &SynthConfig,
     base: &Base,
-    (prompt, query): (Vec<f32>, Vec<f32>),
+    (prompt, query): (&mut [u8], &mut [u8]),
     dice: &mut Dice,
-) -> (Vec<u8>, Vec<u8>) {
+) {
     let size = config.size as usize;
     let still = config.light == Light::still();
     let scan = base.drawing.is_some() && !still && dice.chance(0.6);
     let (steep, levels) = (dice.log_range(1.5, 8.0), *dice.pick(&[0, 0, 2, 16]));
-    let mut ink = || {
-        scan.then(|| Ink {
-            steep,
-            middle: 0.5 + dice.around(0.12),
-            levels,
-        })
-    };
+    let mut ink = || scan.then(|| Ink { steep, middle: 0.5 + dice.around(0.12), levels });
     let inks = [ink(), ink()];
     let same = dice.chance(config.light.same_share);
     let first = Tone::draw(&config.light, inks[0], dice);
-    let second = if same {
-        first.clone()
-    } else {
-        Tone::draw(&config.light, inks[1], dice)
-    };
-    (
-        light::expose(prompt, size, &first, &config.light, dice),
-        light::expose(query, size, &second, &config.light, dice),
-    )
+    let second = if same { first.clone() } else { Tone::draw(&config.light, inks[1], dice) };
+    light::expose(prompt, size, &first, &config.light, dice);
+    light::expose(query, size, &second, &config.light, dice);
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::library::Scene;
-    use super::super::raster::Rgb;
+    use super::super::raster::{Rgb, Source};
     use super::super::shapes::VISIBLE;
     use super::*;
 
@@ -277,24 +242,17 @@ mod tests {
                     p.set(x, y, [v as f32, (v + 20) as f32, ((x + y) % 256) as f32]);
                 }
             }
-            p
+            Source::new(p)
         };
         let outline = vec![(40.0, 40.0), (80.0, 45.0), (70.0, 90.0)];
         let scenes = (0..4)
-            .map(|k| Scene {
-                picture: picture(k),
-                outlines: vec![outline.clone()],
-            })
+            .map(|k| Scene { picture: picture(k), outlines: vec![outline.clone()] })
             .collect();
         Library::assemble(scenes, (4..7).map(picture).collect(), Vec::new())
     }
 
     fn config(size: u32) -> SynthConfig {
-        SynthConfig {
-            size,
-            seed: 11,
-            ..SynthConfig::default()
-        }
+        SynthConfig { size, seed: 11, ..SynthConfig::default() }
     }
 
     #[test]
@@ -302,17 +260,11 @@ mod tests {
         let (library, config) = (library(), config(64));
         let alone: Vec<Pair> = (0..24).map(|i| library.pair(&config, i)).collect();
         let work = &|k: u64| {
-            (k * 6..k * 6 + 6)
-                .rev()
-                .map(|i| library.pair(&config, i))
-                .collect::<Vec<_>>()
+            (k * 6..k * 6 + 6).rev().map(|i| library.pair(&config, i)).collect::<Vec<_>>()
         };
         let together: Vec<Pair> = std::thread::scope(|scope| {
             let handles: Vec<_> = (0..4).map(|k| scope.spawn(move || work(k))).collect();
-            handles
-                .into_iter()
-                .flat_map(|h| h.join().expect("worker").into_iter().rev())
-                .collect()
+            handles.into_iter().flat_map(|h| h.join().expect("worker").into_iter().rev()).collect()
         });
         assert!(alone == together);
         let other = SynthConfig { seed: 12, ..config };
@@ -338,9 +290,7 @@ mod tests {
                 continue;
             }
             let differs = |i: usize| {
-                (0..3)
-                    .map(|c| pair.prompt[3 * i + c].abs_diff(pair.query[3 * i + c]))
-                    .max()
+                (0..3).map(|c| pair.prompt[3 * i + c].abs_diff(pair.query[3 * i + c])).max()
             };
             for (i, m) in pair.mask.iter().enumerate() {
                 assert!(
@@ -368,10 +318,7 @@ mod tests {
     #[test]
     fn no_change_pairs_have_an_empty_mask() {
         let library = library();
-        let calm = SynthConfig {
-            no_change_share: 1.0,
-            ..config(64)
-        };
+        let calm = SynthConfig { no_change_share: 1.0, ..config(64) };
         for index in 0..40 {
             let pair = library.pair(&calm, index);
             assert_eq!(pair.kind, ChangeKind::None);

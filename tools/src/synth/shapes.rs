@@ -38,13 +38,7 @@ impl Stencil {
             return None;
         }
         let (w, h) = (right - x, bottom - y);
-        Some(Stencil {
-            x,
-            y,
-            w,
-            h,
-            a: vec![0; w * h],
-        })
+        Some(Stencil { x, y, w, h, a: vec![0; w * h] })
     }
 
     /// Fills the stencil from a coverage function (0..1) of base coordinates.
@@ -87,10 +81,7 @@ impl Stencil {
 
     /// Centre of the box.
     pub fn centre(&self) -> (f32, f32) {
-        (
-            self.x as f32 + 0.5 * (self.w as f32 - 1.0),
-            self.y as f32 + 0.5 * (self.h as f32 - 1.0),
-        )
+        (self.x as f32 + 0.5 * (self.w as f32 - 1.0), self.y as f32 + 0.5 * (self.h as f32 - 1.0))
     }
 
     /// The larger side of the box.
@@ -125,11 +116,7 @@ const SOLID: u8 = 64;
 
 /// A random solid shape around `(cx, cy)` whose larger diameter is about `size` pixels.
 pub fn random_shape(dice: &mut Dice, side: usize, cx: f32, cy: f32, size: f32) -> Option<Stencil> {
-    let feather = if dice.chance(0.6) {
-        1.0
-    } else {
-        dice.range(1.0, 2.5)
-    };
+    let feather = if dice.chance(0.6) { 1.0 } else { dice.range(1.0, 2.5) };
     match dice.below(4) {
         0 => superellipse(dice, side, (cx, cy), size, feather),
         1 => {
@@ -150,20 +137,19 @@ pub fn superellipse(
 ) -> Option<Stencil> {
     let a = (0.5 * size).max(0.7);
     let b = (a * dice.log_range(0.25, 1.0)).max(0.7);
-    let power = *dice.pick(&[1.3_f32, 2.0, 2.0, 4.0, 8.0]);
+    // The power is 2^doublings: diamond, ellipse, rounded box, nearly a box.
+    let doublings = *dice.pick(&[0_u32, 1, 1, 2, 3]);
     let (sin, cos) = dice.range(0.0, std::f32::consts::TAU).sin_cos();
     let reach = 1.45 * a + feather;
     let stencil = Stencil::over(side, at.0 - reach, at.1 - reach, at.0 + reach, at.1 + reach)?;
     Some(stencil.paint(|x, y| {
         let (dx, dy) = (x - at.0, y - at.1);
-        let (u, v) = (
-            ((cos * dx + sin * dy) / a).abs(),
-            ((cos * dy - sin * dx) / b).abs(),
-        );
+        let (u, v) = (((cos * dx + sin * dy) / a).abs(), ((cos * dy - sin * dx) / b).abs());
         if u > 1.5 || v > 1.5 + feather / b {
             return 0.0;
         }
-        let f = (u.powf(power) + v.powf(power)).powf(1.0 / power);
+        let power = |v: f32| (0..doublings).fold(v, |v, _| v * v);
+        let f = (0..doublings).fold(power(u) + power(v), |f, _| f.sqrt());
         (1.0 - f) * b / feather + 0.5
     }))
 }
@@ -185,12 +171,7 @@ pub fn blob(
 ) -> Option<Stencil> {
     const STEPS: usize = 64;
     let waves: Vec<(f32, f32)> = (1..6)
-        .map(|k| {
-            (
-                dice.range(0.0, 0.45) / k as f32,
-                dice.range(0.0, std::f32::consts::TAU),
-            )
-        })
+        .map(|k| (dice.range(0.0, 0.45) / k as f32, dice.range(0.0, std::f32::consts::TAU)))
         .collect();
     let squeeze = dice.log_range(0.4, 1.0);
     let mut outline = [0.0_f32; STEPS + 1];
@@ -210,10 +191,7 @@ pub fn blob(
     let stencil = Stencil::over(side, at.0 - reach, at.1 - reach, at.0 + reach, at.1 + reach)?;
     Some(stencil.paint(|x, y| {
         let (dx, dy) = (x - at.0, y - at.1);
-        let (u, v) = (
-            turn.1 * dx + turn.0 * dy,
-            (turn.1 * dy - turn.0 * dx) / squeeze,
-        );
+        let (u, v) = (turn.1 * dx + turn.0 * dy, (turn.1 * dy - turn.0 * dx) / squeeze);
         let turns = v.atan2(u) / std::f32::consts::TAU + 1.0;
         let place = turns.fract() * STEPS as f32;
         let index = (place as usize).min(STEPS - 1);
@@ -297,22 +275,10 @@ fn add_span(row: &mut [f32], from: f32, to: f32) {
 /// A line along points with a width at each point (`(x, y, width)`); soft edges of one pixel.
 pub fn stroke(side: usize, points: &[(f32, f32, f32)]) -> Option<Stencil> {
     let reach = |p: &(f32, f32, f32)| 0.5 * p.2 + 1.5;
-    let x0 = points
-        .iter()
-        .map(|p| p.0 - reach(p))
-        .fold(f32::INFINITY, f32::min);
-    let y0 = points
-        .iter()
-        .map(|p| p.1 - reach(p))
-        .fold(f32::INFINITY, f32::min);
-    let x1 = points
-        .iter()
-        .map(|p| p.0 + reach(p))
-        .fold(f32::NEG_INFINITY, f32::max);
-    let y1 = points
-        .iter()
-        .map(|p| p.1 + reach(p))
-        .fold(f32::NEG_INFINITY, f32::max);
+    let x0 = points.iter().map(|p| p.0 - reach(p)).fold(f32::INFINITY, f32::min);
+    let y0 = points.iter().map(|p| p.1 - reach(p)).fold(f32::INFINITY, f32::min);
+    let x1 = points.iter().map(|p| p.0 + reach(p)).fold(f32::NEG_INFINITY, f32::max);
+    let y1 = points.iter().map(|p| p.1 + reach(p)).fold(f32::NEG_INFINITY, f32::max);
     if points.len() < 2 || x1 < 0.0 || y1 < 0.0 {
         return None;
     }
@@ -342,10 +308,7 @@ fn segment(stencil: &mut Stencil, a: (f32, f32, f32), b: (f32, f32, f32)) {
     let length = (dx * dx + dy * dy).max(1e-6);
     for row in top..bottom {
         for column in left..right {
-            let (x, y) = (
-                (stencil.x + column) as f32 - a.0,
-                (stencil.y + row) as f32 - a.1,
-            );
+            let (x, y) = ((stencil.x + column) as f32 - a.0, (stencil.y + row) as f32 - a.1);
             let t = ((x * dx + y * dy) / length).clamp(0.0, 1.0);
             let distance = (x - t * dx).hypot(y - t * dy);
             let half = 0.5 * (a.2 + t * (b.2 - a.2));
@@ -378,10 +341,7 @@ pub fn perlin_region(
         if window <= 0.0 {
             return 0.0;
         }
-        let (u, v) = (
-            (cos * dx + sin * dy) / cell.0,
-            (cos * dy - sin * dx) / cell.1,
-        );
+        let (u, v) = ((cos * dx + sin * dy) / cell.0, (cos * dy - sin * dx) / cell.1);
         let value = noise.at(u + 31.7, v + 11.3).abs() * window.min(0.5) * 2.0;
         (value - level) * soft + 0.5
     }))
@@ -398,17 +358,11 @@ pub fn settle(original: &Rgb, changed: &mut Rgb, mask: &mut [u8], stencil: &Sten
     let difference: Vec<u8> = (0..w * h)
         .map(|i| {
             let o = offset(i) * 3;
-            (0..3)
-                .map(|c| original.px[o + c].abs_diff(changed.px[o + c]))
-                .max()
-                .unwrap_or(0)
+            (0..3).map(|c| original.px[o + c].abs_diff(changed.px[o + c])).max().unwrap_or(0)
         })
         .collect();
-    let visible: Vec<bool> = difference
-        .iter()
-        .zip(&stencil.a)
-        .map(|(d, a)| *a > 0 && *d > VISIBLE)
-        .collect();
+    let visible: Vec<bool> =
+        difference.iter().zip(&stencil.a).map(|(d, a)| *a > 0 && *d > VISIBLE).collect();
     let solid: Vec<bool> = stencil.a.iter().map(|a| *a >= SOLID).collect();
     let seen = visible.iter().filter(|v| **v).count();
     let whole = solid.iter().filter(|s| **s).count();
@@ -418,12 +372,7 @@ pub fn settle(original: &Rgb, changed: &mut Rgb, mask: &mut [u8], stencil: &Sten
         dense(&visible, &solid, w, h)
     };
     let count = label.iter().filter(|l| **l).count();
-    let sum: f32 = label
-        .iter()
-        .zip(&difference)
-        .filter(|(l, _)| **l)
-        .map(|(_, d)| *d as f32)
-        .sum();
+    let sum: f32 = label.iter().zip(&difference).filter(|(l, _)| **l).map(|(_, d)| *d as f32).sum();
     let keep = count >= LABEL_MIN && sum >= VISIBLE_MEAN * count as f32;
     for i in 0..w * h {
         let o = offset(i);
@@ -482,11 +431,8 @@ mod tests {
     fn shapes_stay_inside_the_base_whatever_the_centre() {
         let mut dice = Dice::new(3, 0);
         for _ in 0..500 {
-            let (x, y, size) = (
-                dice.range(-20.0, 84.0),
-                dice.range(-20.0, 84.0),
-                dice.log_range(3.0, 60.0),
-            );
+            let (x, y, size) =
+                (dice.range(-20.0, 84.0), dice.range(-20.0, 84.0), dice.log_range(3.0, 60.0));
             if let Some(s) = random_shape(&mut dice, 64, x, y, size) {
                 assert!(s.x + s.w <= 64 && s.y + s.h <= 64 && s.a.len() == s.w * s.h);
             }

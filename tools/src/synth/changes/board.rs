@@ -6,11 +6,7 @@ use super::Desk;
 
 /// Draws one to three defects of one type (nothing on a base without copper).
 pub fn defect(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
-    let count = if dice.chance(0.5) {
-        1
-    } else {
-        dice.between(2, 4)
-    };
+    let count = if dice.chance(0.5) { 1 } else { dice.between(2, 4) };
     let kind = dice.below(6);
     let mut labelled = 0;
     for _ in 0..count {
@@ -55,11 +51,7 @@ fn paint(desk: &mut Desk<'_>, stencil: &Stencil, with_copper: bool) -> usize {
     let Some(drawing) = desk.base.drawing.as_ref() else {
         return 0;
     };
-    let colour = if with_copper {
-        drawing.fore
-    } else {
-        drawing.back
-    };
+    let colour = if with_copper { drawing.fore } else { drawing.back };
     stencil.blend(desk.changed, |_, _, _| colour);
     desk.settle(stencil)
 }
@@ -79,10 +71,8 @@ fn open(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
             continue;
         }
         let way = *dice.pick(&WAYS);
-        let (Some(a), Some(b)) = (
-            run(desk, at, way, most),
-            run(desk, at, (-way.0, -way.1), most),
-        ) else {
+        let (Some(a), Some(b)) = (run(desk, at, way, most), run(desk, at, (-way.0, -way.1), most))
+        else {
             continue;
         };
         let along = (-way.1, way.0);
@@ -98,11 +88,7 @@ fn open(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
         let (wx, wy) = (way.0 + skew * along.0, way.1 + skew * along.1);
         let reach = 1.5;
         let from = (at.0 + (a + reach) * wx, at.1 + (a + reach) * wy, gap);
-        let to = (
-            at.0 - (b + reach) * wx,
-            at.1 - (b + reach) * wy,
-            gap * dice.range(0.7, 1.3),
-        );
+        let to = (at.0 - (b + reach) * wx, at.1 - (b + reach) * wy, gap * dice.range(0.7, 1.3));
         let Some(cut) = shapes::stroke(desk.side(), &[from, to]) else {
             continue;
         };
@@ -120,21 +106,15 @@ fn short(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
             continue;
         }
         let way = *dice.pick(&WAYS);
-        let (Some(a), Some(b)) = (
-            run(desk, at, way, most),
-            run(desk, at, (-way.0, -way.1), most),
-        ) else {
+        let (Some(a), Some(b)) = (run(desk, at, way, most), run(desk, at, (-way.0, -way.1), most))
+        else {
             continue;
         };
         if a + b < 3.0 || a + b > most {
             continue;
         }
         let width = dice.log_range(1.5, 1.5 * trace(desk).max(2.0));
-        let bend = (
-            at.0 + dice.around(1.5),
-            at.1 + dice.around(1.5),
-            width * dice.range(0.6, 1.4),
-        );
+        let bend = (at.0 + dice.around(1.5), at.1 + dice.around(1.5), width * dice.range(0.6, 1.4));
         let from = (at.0 + (a + 0.5) * way.0, at.1 + (a + 0.5) * way.1, width);
         let to = (at.0 - (b + 0.5) * way.0, at.1 - (b + 0.5) * way.1, width);
         let Some(bridge) = shapes::stroke(desk.side(), &[from, bend, to]) else {
@@ -159,10 +139,7 @@ fn bite_or_spur(desk: &mut Desk<'_>, dice: &mut Dice, spur: bool) -> usize {
         let Some(distance) = run(desk, at, way, limit) else {
             continue;
         };
-        let rim = (
-            at.0 + (distance - 0.5) * way.0,
-            at.1 + (distance - 0.5) * way.1,
-        );
+        let rim = (at.0 + (distance - 0.5) * way.0, at.1 + (distance - 0.5) * way.1);
         let size = dice.log_range(3.0, 2.2 * trace(desk).max(3.0));
         let shape = if spur && dice.chance(0.5) {
             let reach = size * dice.range(0.8, 1.6);

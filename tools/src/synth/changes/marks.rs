@@ -10,10 +10,7 @@ fn wander(at: (f32, f32), length: f32, bend: f32, jitter: f32, dice: &mut Dice) 
     let step = length / steps as f32;
     let mut angle = dice.range(0.0, std::f32::consts::TAU);
     let mut turn = dice.around(bend) * step;
-    let (mut x, mut y) = (
-        at.0 - 0.5 * length * angle.cos(),
-        at.1 - 0.5 * length * angle.sin(),
-    );
+    let (mut x, mut y) = (at.0 - 0.5 * length * angle.cos(), at.1 - 0.5 * length * angle.sin());
     let mut points = Vec::with_capacity(steps + 1);
     for _ in 0..=steps {
         points.push((x, y));
@@ -43,20 +40,8 @@ fn widths(
                 gap = !gap;
             }
             let along = i as f32 / last;
-            let ends = if taper {
-                (4.0 * along * (1.0 - along)).clamp(0.35, 1.0)
-            } else {
-                1.0
-            };
-            (
-                *x,
-                *y,
-                if gap {
-                    0.0
-                } else {
-                    width * ends * dice.range(0.8, 1.2)
-                },
-            )
+            let ends = if taper { (4.0 * along * (1.0 - along)).clamp(0.35, 1.0) } else { 1.0 };
+            (*x, *y, if gap { 0.0 } else { width * ends * dice.range(0.8, 1.2) })
         })
         .collect()
 }
@@ -80,11 +65,7 @@ fn mark(desk: &mut Desk<'_>, stencil: &Stencil, amount: f32, flat: bool, dice: &
 
 /// One to four scratches of similar direction.
 pub fn scratch(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
-    let count = if dice.chance(0.6) {
-        1
-    } else {
-        dice.between(2, 4)
-    };
+    let count = if dice.chance(0.6) { 1 } else { dice.between(2, 4) };
     let at = desk.place(dice);
     let length = desk.diameter(8.0, 0.6, dice);
     let width = dice.log_range(0.9, 3.2).max(0.8 * desk.scaled(1.0));
@@ -157,11 +138,7 @@ pub fn fibre(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
 
 /// One to ten small pits or dots, often in a cluster; sometimes with a lit rim.
 pub fn pits(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
-    let count = if dice.chance(0.4) {
-        1
-    } else {
-        dice.between(2, 10)
-    };
+    let count = if dice.chance(0.4) { 1 } else { dice.between(2, 10) };
     let centre = desk.place(dice);
     let cluster = desk.diameter(8.0, 0.3, dice);
     let size = dice.log_range(2.0, 7.0).max(desk.scaled(2.0));
@@ -170,10 +147,7 @@ pub fn pits(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     let mut labelled = 0;
     for k in 0..count {
         let spread = if k == 0 { 0.0 } else { cluster };
-        let at = (
-            centre.0 + dice.around(spread),
-            centre.1 + dice.around(spread),
-        );
+        let at = (centre.0 + dice.around(spread), centre.1 + dice.around(spread));
         let diameter = size * dice.range(0.6, 1.5);
         let shape = if dice.chance(0.5) {
             shapes::disc(desk.side(), at, 0.5 * diameter, 1.0)

@@ -77,24 +77,24 @@ const DRAWN: [ChangeKind; 16] = [
 pub fn draw_kind(base: &Base, dice: &mut Dice) -> ChangeKind {
     //              Tex  Pas  Rem  Exc  Cut  Mis  Scr  Cra  Fib  Pit  Sta  Blu  Def  Col  Era  Boa
     let mut weights = match base.kind {
-        BaseKind::Scene => [
-            3.0, 3.0, 0.0, 1.2, 1.8, 0.0, 1.5, 1.0, 0.8, 1.2, 1.0, 0.4, 0.8, 1.0, 0.8, 0.0,
-        ],
-        BaseKind::Texture => [
-            3.0, 1.5, 0.0, 0.5, 1.8, 0.0, 2.0, 1.5, 1.2, 1.8, 1.5, 0.5, 0.8, 1.2, 1.2, 0.0,
-        ],
-        BaseKind::Board => [
-            0.3, 0.4, 0.0, 0.1, 0.4, 0.0, 0.5, 0.1, 0.3, 0.3, 0.1, 0.0, 0.1, 0.1, 0.3, 12.0,
-        ],
-        BaseKind::Metal | BaseKind::Bench => [
-            1.5, 1.2, 0.0, 0.4, 1.0, 2.0, 2.0, 1.3, 0.8, 2.5, 1.5, 0.3, 1.2, 1.2, 0.8, 0.0,
-        ],
-        BaseKind::Weave => [
-            1.5, 0.8, 0.0, 0.3, 1.5, 0.0, 1.5, 1.0, 1.2, 1.5, 1.0, 0.3, 2.0, 1.0, 1.5, 0.0,
-        ],
-        BaseKind::Label => [
-            1.0, 1.0, 0.0, 0.4, 2.0, 0.0, 1.5, 0.5, 0.8, 1.0, 1.2, 0.5, 1.0, 1.2, 2.5, 0.0,
-        ],
+        BaseKind::Scene => {
+            [3.0, 3.0, 0.0, 1.2, 1.8, 0.0, 1.5, 1.0, 0.8, 1.2, 1.0, 0.4, 0.8, 1.0, 0.8, 0.0]
+        }
+        BaseKind::Texture => {
+            [3.0, 1.5, 0.0, 0.5, 1.8, 0.0, 2.0, 1.5, 1.2, 1.8, 1.5, 0.5, 0.8, 1.2, 1.2, 0.0]
+        }
+        BaseKind::Board => {
+            [0.3, 0.4, 0.0, 0.1, 0.4, 0.0, 0.5, 0.1, 0.3, 0.3, 0.1, 0.0, 0.1, 0.1, 0.3, 12.0]
+        }
+        BaseKind::Metal | BaseKind::Bench => {
+            [1.5, 1.2, 0.0, 0.4, 1.0, 2.0, 2.0, 1.3, 0.8, 2.5, 1.5, 0.3, 1.2, 1.2, 0.8, 0.0]
+        }
+        BaseKind::Weave => {
+            [1.5, 0.8, 0.0, 0.3, 1.5, 0.0, 1.5, 1.0, 1.2, 1.5, 1.0, 0.3, 2.0, 1.0, 1.5, 0.0]
+        }
+        BaseKind::Label => {
+            [1.0, 1.0, 0.0, 0.4, 2.0, 0.0, 1.5, 0.5, 0.8, 1.0, 1.2, 0.5, 1.0, 1.2, 2.5, 0.0]
+        }
     };
     if !base.outlines.is_empty() {
         weights[2] = 7.0;
@@ -162,10 +162,7 @@ impl Desk<'_> {
 
     /// Brightness around a place, to choose a mark that stands out.
     fn brightness(&self, at: (f32, f32), reach: f32) -> f32 {
-        let (x, y) = (
-            (at.0 - reach).max(0.0) as usize,
-            (at.1 - reach).max(0.0) as usize,
-        );
+        let (x, y) = ((at.0 - reach).max(0.0) as usize, (at.1 - reach).max(0.0) as usize);
         let span = (2.0 * reach) as usize + 1;
         self.changed.mean(x, y, span, span).iter().sum::<f32>() / 3.0
     }

@@ -50,11 +50,7 @@ impl Look {
         let gain = dice.range(0.7, 1.3);
         Look {
             gain: [0; 3].map(|_| gain * (1.0 + dice.around(tint))),
-            lift: if strong {
-                dice.around(40.0)
-            } else {
-                dice.around(12.0)
-            },
+            lift: if strong { dice.around(40.0) } else { dice.around(12.0) },
             grey: if dice.chance(0.25) { 1.0 } else { 0.0 },
             invert: dice.chance(0.08),
         }
@@ -92,11 +88,8 @@ impl CutOut<'_> {
 /// A thing of the library (or a random shape cut from a picture) about `size` pixels large at `at`.
 fn cut_out<'a>(desk: &Desk<'a>, at: (f32, f32), size: f32, dice: &mut Dice) -> Option<CutOut<'a>> {
     let library = desk.library;
-    let turn = if dice.chance(0.5) {
-        dice.around(0.5)
-    } else {
-        dice.range(0.0, std::f32::consts::TAU)
-    };
+    let turn =
+        if dice.chance(0.5) { dice.around(0.5) } else { dice.range(0.0, std::f32::consts::TAU) };
     let (sin, cos) = turn.sin_cos();
     let look = Look::draw(dice);
     if !library.things.is_empty() && dice.chance(0.6) {
@@ -121,27 +114,21 @@ fn cut_out<'a>(desk: &Desk<'a>, at: (f32, f32), size: f32, dice: &mut Dice) -> O
         };
         let shape = outline.iter().map(|(x, y)| forward.map(*x, *y)).collect();
         let stencil = shapes::polygon(desk.side(), &[shape])?;
-        return Some(CutOut {
-            stencil,
-            source: &scene.picture,
-            map: forward.inverse(),
-            look,
-        });
+        let (source, map) = scene.picture.for_map(&forward.inverse());
+        return Some(CutOut { stencil, source, map, look });
     }
     let stencil = shapes::random_shape(dice, desk.side(), at.0, at.1, size)?;
-    let source = if library.textures.is_empty() || dice.chance(0.7) {
+    let picture = if library.textures.is_empty() || dice.chance(0.7) {
         &library.scenes[dice.below(library.scenes.len())].picture
     } else {
         &library.textures[dice.below(library.textures.len())]
     };
-    let k = dice
-        .log_range(0.5, 2.0)
-        .min(source.short() as f32 / (size + 2.0))
-        .max(0.2);
+    let full = picture.full();
+    let k = dice.log_range(0.5, 2.0).min(full.short() as f32 / (size + 2.0)).max(0.2);
     let half = 0.5 * size * k;
     let (fx, fy) = (
-        dice.range(half, (source.w as f32 - half).max(half)),
-        dice.range(half, (source.h as f32 - half).max(half)),
+        dice.range(half, (full.w as f32 - half).max(half)),
+        dice.range(half, (full.h as f32 - half).max(half)),
     );
     let map = Affine {
         m: [
@@ -153,24 +140,14 @@ fn cut_out<'a>(desk: &Desk<'a>, at: (f32, f32), size: f32, dice: &mut Dice) -> O
             fy - k * (sin * at.0 + cos * at.1),
         ],
     };
-    Some(CutOut {
-        stencil,
-        source,
-        map,
-        look,
-    })
+    let (source, map) = picture.for_map(&map);
+    Some(CutOut { stencil, source, map, look })
 }
 
 fn bounds(points: &[(f32, f32)]) -> ((f32, f32), (f32, f32)) {
-    let start = (
-        (f32::INFINITY, f32::INFINITY),
-        (f32::NEG_INFINITY, f32::NEG_INFINITY),
-    );
+    let start = ((f32::INFINITY, f32::INFINITY), (f32::NEG_INFINITY, f32::NEG_INFINITY));
     points.iter().fold(start, |(low, high), p| {
-        (
-            (low.0.min(p.0), low.1.min(p.1)),
-            (high.0.max(p.0), high.1.max(p.1)),
-        )
+        ((low.0.min(p.0), low.1.min(p.1)), (high.0.max(p.0), high.1.max(p.1)))
     })
 }
 
@@ -218,11 +195,7 @@ fn own_thing(desk: &Desk<'_>, dice: &mut Dice) -> Option<Stencil> {
 
 /// Replaces a thing: the base's own one, or one that is first planted on both sides.
 pub fn exchange(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
-    let own = if dice.chance(0.6) {
-        own_thing(desk, dice)
-    } else {
-        None
-    };
+    let own = if dice.chance(0.6) { own_thing(desk, dice) } else { None };
     if let Some(shape) = own {
         let shape = dilate(&shape, desk.side(), 2);
         let (at, size) = (shape.centre(), shape.extent() * dice.range(0.8, 1.1));
@@ -235,10 +208,9 @@ pub fn exchange(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     }
     let at = desk.place(dice);
     let size = desk.diameter(8.0, 0.4, dice);
-    let (Some(first), Some(second)) = (
-        cut_out(desk, at, size, dice),
-        cut_out(desk, at, size * dice.range(0.8, 1.2), dice),
-    ) else {
+    let (Some(first), Some(second)) =
+        (cut_out(desk, at, size, dice), cut_out(desk, at, size * dice.range(0.8, 1.2), dice))
+    else {
         return 0;
     };
     // Never plant over an earlier change: its label would no longer tell the truth.
@@ -257,10 +229,8 @@ pub fn exchange(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
 /// Grows a stencil by `reach` pixels.
 fn dilate(shape: &Stencil, side: usize, reach: usize) -> Stencil {
     let (x, y) = (shape.x.saturating_sub(reach), shape.y.saturating_sub(reach));
-    let (right, bottom) = (
-        (shape.x + shape.w + reach).min(side),
-        (shape.y + shape.h + reach).min(side),
-    );
+    let (right, bottom) =
+        ((shape.x + shape.w + reach).min(side), (shape.y + shape.h + reach).min(side));
     let (w, h) = (right - x, bottom - y);
     let mut wide = vec![0_u8; w * shape.h];
     for row in 0..shape.h {
@@ -277,13 +247,7 @@ fn dilate(shape: &Stencil, side: usize, reach: usize) -> Stencil {
             }
         }
     }
-    let mut out = Stencil {
-        x,
-        y,
-        w,
-        h,
-        a: vec![0; w * h],
-    };
+    let mut out = Stencil { x, y, w, h, a: vec![0; w * h] };
     for row in 0..shape.h {
         let centre = shape.y + row - y;
         for to in centre.saturating_sub(reach)..(centre + reach + 1).min(h) {
@@ -318,11 +282,7 @@ pub fn cut_paste(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
         dice.range(0.0, std::f32::consts::TAU)
     };
     let (sin, cos) = turn.sin_cos();
-    let gain = if dice.chance(0.5) {
-        [1.0; 3]
-    } else {
-        [0; 3].map(|_| dice.range(0.75, 1.25))
-    };
+    let gain = if dice.chance(0.5) { [1.0; 3] } else { [0; 3].map(|_| dice.range(0.75, 1.25)) };
     let source = desk.changed.clone();
     stencil.blend(desk.changed, |x, y, _| {
         let (dx, dy) = (x - at.0, y - at.1);
@@ -348,8 +308,6 @@ pub fn missing(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
         return 0;
     };
     let piece = shape.times(|x, y| subject[y as usize * side + x as usize] as f32 / 255.0);
-    piece.blend(desk.changed, |x, y, _| {
-        ground.at(x as usize, y as usize).map(f32::from)
-    });
+    piece.blend(desk.changed, |x, y, _| ground.at(x as usize, y as usize).map(f32::from));
     desk.settle(&piece)
 }

@@ -28,11 +28,7 @@ pub fn stain(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     stencil.blend(desk.changed, |_, _, old| {
         let mut new = old;
         for c in 0..3 {
-            let factor = if darker {
-                1.0 - depth * tint[c]
-            } else {
-                1.0 + depth * tint[c]
-            };
+            let factor = if darker { 1.0 - depth * tint[c] } else { 1.0 + depth * tint[c] };
             new[c] = old[c] * factor.max(0.1) + lift;
         }
         new
@@ -59,10 +55,8 @@ pub fn blur(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
                 (t * cos, t * sin)
             } else {
                 // A sunflower disc: even coverage with few samples.
-                let (radius, angle) = (
-                    reach * ((k as f32 + 0.5) / 12.0).sqrt(),
-                    k as f32 * 2.399_963,
-                );
+                let (radius, angle) =
+                    (reach * ((k as f32 + 0.5) / 12.0).sqrt(), k as f32 * 2.399_963);
                 (radius * angle.cos(), radius * angle.sin())
             };
             let s = source.sample(x + dx, y + dy);
@@ -119,11 +113,7 @@ pub fn colour(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     let shift = desk.contrast(stencil.centre(), 14.0, 60.0, dice);
     let style = dice.below(4);
     let tint = [0; 3].map(|_| dice.around(60.0));
-    let gain = if shift > 0.0 {
-        1.0 + shift / 90.0
-    } else {
-        1.0 / (1.0 - shift / 90.0)
-    };
+    let gain = if shift > 0.0 { 1.0 + shift / 90.0 } else { 1.0 / (1.0 - shift / 90.0) };
     stencil.blend(desk.changed, |_, _, old| {
         let grey = (old[0] + old[1] + old[2]) / 3.0;
         let mut new = old;
@@ -169,20 +159,12 @@ pub fn erasure(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
 /// Fills a stencil with what its surroundings suggest: a shifted patch of the same picture when one
 /// fits, else a smooth membrane with grain.
 pub fn fill(picture: &mut Rgb, stencil: &Stencil, dice: &mut Dice) {
-    let patch = if dice.chance(0.7) {
-        best_shift(picture, stencil, dice)
-    } else {
-        None
-    };
+    let patch = if dice.chance(0.7) { best_shift(picture, stencil, dice) } else { None };
     if let Some((dx, dy, correction)) = patch {
         let source = picture.clone();
         stencil.blend(picture, |x, y, _| {
             let from = source.sample(x + dx, y + dy);
-            [
-                from[0] + correction[0],
-                from[1] + correction[1],
-                from[2] + correction[2],
-            ]
+            [from[0] + correction[0], from[1] + correction[1], from[2] + correction[2]]
         });
         return;
     }
@@ -202,12 +184,10 @@ fn rim(stencil: &Stencil, side: usize) -> Vec<(usize, usize)> {
     for y in y0..(stencil.y + stencil.h + 2).min(side) {
         for x in x0..(stencil.x + stencil.w + 2).min(side) {
             let near =
-                [(2, 0), (0, 2), (-2, 0), (0, -2)]
-                    .iter()
-                    .any(|(dx, dy): &(isize, isize)| {
-                        let (nx, ny) = (x.checked_add_signed(*dx), y.checked_add_signed(*dy));
-                        nx.zip(ny).is_some_and(|(nx, ny)| stencil.at(nx, ny) > 0)
-                    });
+                [(2, 0), (0, 2), (-2, 0), (0, -2)].iter().any(|(dx, dy): &(isize, isize)| {
+                    let (nx, ny) = (x.checked_add_signed(*dx), y.checked_add_signed(*dy));
+                    nx.zip(ny).is_some_and(|(nx, ny)| stencil.at(nx, ny) > 0)
+                });
             if stencil.at(x, y) == 0 && near {
                 found.push((x, y));
             }
@@ -250,10 +230,7 @@ fn best_shift(picture: &Rgb, stencil: &Stencil, dice: &mut Dice) -> Option<(f32,
         }
         let cost = spread / count;
         if best.as_ref().is_none_or(|b| cost < b.0) {
-            best = Some((
-                cost,
-                (dx, dy, offset.map(|o| (o / count).clamp(-25.0, 25.0))),
-            ));
+            best = Some((cost, (dx, dy, offset.map(|o| (o / count).clamp(-25.0, 25.0)))));
         }
     }
     best.map(|(_, shift)| shift)
@@ -265,11 +242,7 @@ fn membrane(picture: &Rgb, stencil: &Stencil) -> Vec<[f32; 3]> {
         let (x, y) = (stencil.x + i % stencil.w, stencil.y + i / stencil.w);
         let p = picture.at(x, y).map(f32::from);
         let inside = stencil.a[i] > 0;
-        if inside {
-            [0.0; 4]
-        } else {
-            [p[0], p[1], p[2], 1.0]
-        }
+        if inside { [0.0; 4] } else { [p[0], p[1], p[2], 1.0] }
     });
     let mut cells: Vec<[f32; 4]> = known.collect();
     if cells.iter().all(|c| c[3] <= 0.0) {
@@ -334,18 +307,11 @@ mod tests {
             }
         }
         let stencil = shapes::disc(40, (20.0, 20.0), 6.0, 1.0).expect("inside");
-        let wide = Stencil {
-            a: stencil.a.clone(),
-            ..stencil
-        };
+        let wide = Stencil { a: stencil.a.clone(), ..stencil };
         let smooth = membrane(&ramp, &wide);
         for (i, colour) in smooth.iter().enumerate() {
             let want = ((wide.x + i % wide.w) * 5) as f32;
-            assert!(
-                (colour[0] - want).abs() < 20.0,
-                "{} against {want}",
-                colour[0]
-            );
+            assert!((colour[0] - want).abs() < 20.0, "{} against {want}", colour[0]);
         }
     }
 }
