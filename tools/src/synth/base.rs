@@ -22,6 +22,8 @@ pub enum BaseKind {
     Metal,
     /// A periodic weave, grid or row of holes.
     Weave,
+    /// A grainy surface without pattern.
+    Cast,
     /// A printed label.
     Label,
     /// One or more cut-out things on a plain ground.
@@ -38,6 +40,17 @@ pub struct Drawing {
     pub back: [f32; 3],
     /// Typical trace width, pixels.
     pub trace: f32,
+}
+
+impl Drawing {
+    /// The level (0..1) half way between ground and copper; `None` where some channel has too little
+    /// contrast to be thresholded cleanly.
+    pub fn pivot(&self) -> Option<f32> {
+        const CONTRAST_MIN: f32 = 130.0;
+        let clear = self.fore.iter().zip(self.back).all(|(f, b)| (f - b).abs() >= CONTRAST_MIN);
+        let sum: f32 = self.fore.iter().chain(&self.back).sum();
+        clear.then_some(sum / (6.0 * 255.0))
+    }
 }
 
 /// Another picture that a good part may also look like.
@@ -86,7 +99,7 @@ impl Base {
         match dice.weighted(&[pictures, config.texture_share, config.industrial_share]) {
             0 => scene(library, side, dice),
             1 => texture(library, config, side, dice),
-            _ => industrial::draw(library, side, dice),
+            _ => industrial::draw(library, config, side, dice),
         }
     }
 }

@@ -73,6 +73,12 @@ struct Line {
 pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
     let config = SynthConfig { size: args.size, seed: args.seed, ..SynthConfig::default() };
     config.check()?;
+    if let Some(parent) = args.preview.as_ref().and_then(|p| p.parent()) {
+        // Told before hours of work, not after.
+        if !parent.as_os_str().is_empty() && !parent.is_dir() {
+            bail!("the folder of --preview, {}, does not exist; make it first", parent.display());
+        }
+    }
     let library = open_library(&args.pictures)?;
     prepare(&args.out, args.force)?;
     let threads = args
@@ -80,11 +86,11 @@ pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
         .max(1);
     let lines = write_pairs(&library, &config, args, threads)?;
+    write_manifest(&args.out.join(MANIFEST), &lines)?;
     if let Some(path) = &args.preview {
         let sheet = contact_sheet(&library, &config, args.pairs.min(SHEET_PAIRS));
         save_rgb(path, &sheet)?;
     }
-    write_manifest(&args.out.join(MANIFEST), &lines)?;
     let unchanged = lines.iter().filter(|l| l.kind == ChangeKind::None).count();
     println!("{} pairs ({unchanged} without change) in {}", lines.len(), args.out.display());
     Ok(())
@@ -282,4 +288,97 @@ fn save_rgb(path: &Path, picture: &Rgb) -> anyhow::Result<()> {
     let format = image::ImageFormat::Png;
     image::save_buffer_with_format(path, &picture.px, w, h, image::ExtendedColorType::Rgb8, format)
         .with_context(|| format!("cannot write the contact sheet {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pictures(folder: &Path) {
+        for k in 0..3_u32 {
+            let shade = |x: u32, y: u32| {
+                image::Rgb([(x * 5 * (k + 1)) as u8, (x ^ y) as u8, (y * 3) as u8])
+            };
+            let picture = image::RgbImage::from_fn(90, 80, shade);
+            picture.save(folder.join(format!("{k}.png"))).expect("writable");
+        }
+    }
+
+    fn args(pictures: &Path, out: &Path, threads: usize) -> SynthArgs {
+        SynthArgs {
+            pictures: pictures.to_path_buf(),
+            out: out.to_path_buf(),
+            pairs: 7,
+            size: 48,
+            seed: 3,
+            preview: None,
+            threads: Some(threads),
+            force: false,
+        }
+    }
+
+    /// All files below a folder with their bytes, sorted.
+    fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).expect("folder") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                found.extend(contents(&path));
+            } else {
+                found.push((path.clone(), fs::read(&path).expect("readable")));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn same_bytes_whatever_the_threads() {
+        let folder = tempfile::tempdir().expect("temp");
+        pictures(folder.path());
+        let outs = [1, 3].map(|threads| {
+            let out = folder.path().join(format!("out{threads}/set"));
+            run(&args(folder.path(), &out, threads)).expect("runs");
+            let files = contents(&out);
+            fs::remove_dir_all(out.parent().expect("parent")).expect("removable");
+            files
+                .into_iter()
+                .map(|(path, bytes)| (path.strip_prefix(&out).expect("below").to_path_buf(), bytes))
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(outs[0].len(), 3 * 7 + 1);
+        assert!(outs[0] == outs[1]);
+    }
+
+    #[test]
+    fn a_full_folder_is_refused_and_replaced_when_forced() {
+        let folder = tempfile::tempdir().expect("temp");
+        let (source, out) = (folder.path().join("in"), folder.path().join("out"));
+        fs::create_dir_all(&source).expect("writable");
+        pictures(&source);
+        let mut args = args(&source, &out, 2);
+        run(&args).expect("runs");
+        let refusal = run(&args).expect_err("not empty").to_string();
+        assert!(refusal.contains("--force"), "{refusal}");
+        (args.force, args.pairs) = (true, 2);
+        args.preview = Some(folder.path().join("sheet.png"));
+        run(&args).expect("runs");
+        assert_eq!(contents(&out).len(), 3 * 2 + 1);
+        assert!(folder.path().join("sheet.png").is_file());
+    }
+
+    #[test]
+    fn wrong_use_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("temp");
+        let out = folder.path().join("out");
+        let missing = run(&args(&folder.path().join("none"), &out, 1)).expect_err("missing");
+        assert!(missing.to_string().contains("not a folder"), "{missing}");
+        pictures(folder.path());
+        let odd = run(&SynthArgs { size: 50, ..args(folder.path(), &out, 1) }).expect_err("size");
+        assert!(odd.to_string().contains("multiple of 16"), "{odd}");
+        assert!(!out.exists());
+        fs::write(&out, b"a file").expect("writable");
+        let file = run(&args(folder.path(), &out, 1)).expect_err("a file");
+        assert!(file.to_string().contains("not a folder"), "{file}");
+    }
 }

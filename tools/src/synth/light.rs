@@ -20,6 +20,8 @@ pub struct Light {
     pub contrast: f32,
     /// Smooth illumination over the picture, ± share at the borders.
     pub gradient: f32,
+    /// A large soft highlight or shadow, ± share at its middle.
+    pub glare: f32,
     /// Largest blur, sigma in pixels.
     pub blur: f32,
     /// Largest noise, deviation in levels of 255.
@@ -38,6 +40,7 @@ impl Default for Light {
             channel: 0.06,
             contrast: 0.15,
             gradient: 0.15,
+            glare: 0.15,
             blur: 1.0,
             noise: 5.0,
             blocks_share: 0.15,
@@ -55,6 +58,7 @@ impl Light {
             channel: 0.0,
             contrast: 0.0,
             gradient: 0.0,
+            glare: 0.0,
             blur: 0.0,
             noise: 0.0,
             blocks_share: 0.0,
@@ -80,6 +84,29 @@ pub struct Tone {
     table: Vec<f32>,
     slope: (f32, f32),
     bow: f32,
+    glare: Glare,
+}
+
+/// A soft round spot of light; places and width in half widths of the picture, centre (0, 0).
+#[derive(Clone)]
+struct Glare {
+    at: (f32, f32),
+    width: f32,
+    strength: f32,
+}
+
+impl Glare {
+    fn draw(light: &Light, dice: &mut Dice) -> Glare {
+        let at = (dice.around(1.0), dice.around(1.0));
+        let (width, strength) = (dice.range(0.4, 1.0), dice.around(light.glare));
+        Glare { at, width, strength }
+    }
+
+    /// The spot is a product of two bells, one a row and one a column.
+    fn bell(&self, place: f32, middle: f32) -> f32 {
+        let d = (place - middle) / self.width;
+        (-d * d).exp()
+    }
 }
 
 impl Tone {
@@ -111,24 +138,36 @@ impl Tone {
             }
         }
         let reach = light.gradient * 0.7;
-        Tone {
-            table,
-            slope: (dice.around(reach), dice.around(reach)),
-            bow: dice.around(light.gradient * 0.5),
-        }
+        let slope = (dice.around(reach), dice.around(reach));
+        let bow = dice.around(light.gradient * 0.5);
+        let glare = Glare::draw(light, dice);
+        // Illumination comes after the shoulder of the tables: keep its peak from clipping.
+        const PEAK_MAX: f32 = 1.1;
+        let corner = slope.0.abs() + slope.1.abs() + bow.max(-0.5 * bow) + glare.strength.max(0.0);
+        let dim = (PEAK_MAX / (1.0 + corner)).min(1.0);
+        table.iter_mut().for_each(|level| *level *= dim);
+        Tone { table, slope, bow, glare }
     }
 
-    /// Row `y` of a `size` x `size` RGB8 picture through the tables and the illumination, in levels.
-    fn row(&self, bytes: &[u8], y: usize, size: usize, out: &mut [f32]) {
+    /// The glare's bell along x for every column.
+    fn columns(&self, size: usize) -> Vec<f32> {
+        let scale = 2.0 / size as f32;
+        (0..size).map(|x| self.glare.bell(x as f32 * scale - 1.0, self.glare.at.0)).collect()
+    }
+
+    /// Row `y` of a square RGB8 picture through the tables and the illumination, in levels.
+    fn row(&self, bytes: &[u8], y: usize, columns: &[f32], out: &mut [f32]) {
+        let size = columns.len();
         let scale = 2.0 / size as f32;
         let v = y as f32 * scale - 1.0;
         let (red, rest) = self.table.split_at(256);
         let (green, blue) = rest.split_at(256);
+        let spot = self.glare.strength * self.glare.bell(v, self.glare.at.1);
         let even = 1.0 + self.slope.1 * v + self.bow * (v * v - 0.7);
-        let pixels = out.chunks_exact_mut(3).zip(bytes.chunks_exact(3)).enumerate();
-        for (x, (to, from)) in pixels {
+        let pixels = out.chunks_exact_mut(3).zip(bytes.chunks_exact(3)).zip(columns).enumerate();
+        for (x, ((to, from), bell)) in pixels {
             let u = x as f32 * scale - 1.0;
-            let factor = even + u * (self.slope.0 + self.bow * u);
+            let factor = even + u * (self.slope.0 + self.bow * u) + spot * bell;
             to[0] = red[usize::from(from[0])] * factor;
             to[1] = green[usize::from(from[1])] * factor;
             to[2] = blue[usize::from(from[2])] * factor;
@@ -290,18 +329,19 @@ pub fn expose(pixels: &mut [u8], size: usize, tone: &Tone, light: &Light, dice: 
     let sigma = light.noise * grain * grain;
     let mut grain = Grain::new(seed);
     let row = size * 3;
+    let columns = tone.columns(size);
     let mut levels = vec![0.0; row];
     for y in 0..size {
         if let Some(blur) = &mut blur {
             // Row y + 2 is read before row y is overwritten.
             for ahead in if y == 0 { 0..3.min(size) } else { (y + 2).min(size)..(y + 3).min(size) }
             {
-                tone.row(&pixels[ahead * row..(ahead + 1) * row], ahead, size, &mut levels);
+                tone.row(&pixels[ahead * row..(ahead + 1) * row], ahead, &columns, &mut levels);
                 blur.push(ahead, &levels);
             }
             blur.pull(y, size, &mut levels);
         } else {
-            tone.row(&pixels[y * row..(y + 1) * row], y, size, &mut levels);
+            tone.row(&pixels[y * row..(y + 1) * row], y, &columns, &mut levels);
         }
         // Rounding to bytes swallows less.
         if sigma >= 0.2 {

@@ -12,6 +12,7 @@ mod command;
 mod dice;
 mod geometry;
 mod industrial;
+mod label;
 mod library;
 mod light;
 mod noise;

@@ -221,6 +221,16 @@ impl Source {
     }
 }
 
+/// From one colour to another, `t` from 0 to 1.
+#[inline]
+pub fn blend(from: [f32; 3], to: [f32; 3], t: f32) -> [f32; 3] {
+    [
+        from[0] + t * (to[0] - from[0]),
+        from[1] + t * (to[1] - from[1]),
+        from[2] + t * (to[2] - from[2]),
+    ]
+}
+
 /// Rounds a level to a byte, clamped; without branches or calls, so that loops of it vectorise.
 #[inline]
 pub fn byte(level: f32) -> u8 {

@@ -1,16 +1,8 @@
-//! Shapes of changes: soft-edged stencils on the base, and the label that a drawn change deserves.
+//! Shapes of changes: soft-edged stencils on the base.
 
 use super::dice::Dice;
 use super::noise::Perlin;
 use super::raster::Rgb;
-
-/// Levels (of 255) by which a pixel must differ to be called changed. Below it, noise and light of
-/// the two sides hide a difference from a careful human, too.
-pub const VISIBLE: u8 = 8;
-/// Mean difference that a whole change must have, else it is undone.
-const VISIBLE_MEAN: f32 = 11.0;
-/// Fewest labelled pixels of a change.
-pub const LABEL_MIN: usize = 4;
 
 /// A coverage map over a box of the base; always inside the base.
 #[derive(Clone, Debug)]
@@ -112,7 +104,7 @@ impl Stencil {
 }
 
 /// Coverage from which a pixel counts as inside a shape.
-const SOLID: u8 = 64;
+pub const SOLID: u8 = 64;
 
 /// A random solid shape around `(cx, cy)` whose larger diameter is about `size` pixels.
 pub fn random_shape(dice: &mut Dice, side: usize, cx: f32, cy: f32, size: f32) -> Option<Stencil> {
@@ -331,7 +323,7 @@ pub fn perlin_region(
 ) -> Option<Stencil> {
     let noise = Perlin::new(dice.bits());
     let (sin, cos) = dice.range(-1.57, 1.57).sin_cos();
-    let level = dice.range(0.1, 0.4);
+    let (sign, level) = (dice.sign(), dice.range(0.05, 0.3));
     let half = 0.5 * size;
     let stencil = Stencil::over(side, at.0 - half, at.1 - half, at.0 + half, at.1 + half)?;
     let soft = if dice.chance(0.7) { 14.0 } else { 5.0 };
@@ -342,77 +334,9 @@ pub fn perlin_region(
             return 0.0;
         }
         let (u, v) = ((cos * dx + sin * dy) / cell.0, (cos * dy - sin * dx) / cell.1);
-        let value = noise.at(u + 31.7, v + 11.3).abs() * window.min(0.5) * 2.0;
+        let value = sign * noise.rough(u + 31.7, v + 11.3) * window.min(0.5) * 2.0;
         (value - level) * soft + 0.5
     }))
-}
-
-/// Compares the drawn side with its original inside the stencil, writes the label, and undoes what
-/// is invisible. Gives the number of pixels labelled by this change (0: undone as a whole).
-///
-/// After it, pixels outside `mask` differ by at most [`VISIBLE`].
-pub fn settle(original: &Rgb, changed: &mut Rgb, mask: &mut [u8], stencil: &Stencil) -> usize {
-    let side = original.w;
-    let (w, h) = (stencil.w, stencil.h);
-    let offset = |i: usize| (stencil.y + i / w) * side + stencil.x + i % w;
-    let difference: Vec<u8> = (0..w * h)
-        .map(|i| {
-            let o = offset(i) * 3;
-            (0..3).map(|c| original.px[o + c].abs_diff(changed.px[o + c])).max().unwrap_or(0)
-        })
-        .collect();
-    let visible: Vec<bool> =
-        difference.iter().zip(&stencil.a).map(|(d, a)| *a > 0 && *d > VISIBLE).collect();
-    let solid: Vec<bool> = stencil.a.iter().map(|a| *a >= SOLID).collect();
-    let seen = visible.iter().filter(|v| **v).count();
-    let whole = solid.iter().filter(|s| **s).count();
-    let label: Vec<bool> = if 2 * seen >= whole {
-        visible.iter().zip(&solid).map(|(v, s)| *v || *s).collect()
-    } else {
-        dense(&visible, &solid, w, h)
-    };
-    let count = label.iter().filter(|l| **l).count();
-    let sum: f32 = label.iter().zip(&difference).filter(|(l, _)| **l).map(|(_, d)| *d as f32).sum();
-    let keep = count >= LABEL_MIN && sum >= VISIBLE_MEAN * count as f32;
-    for i in 0..w * h {
-        let o = offset(i);
-        if keep && label[i] {
-            mask[o] = 255;
-        } else if mask[o] == 0 && (difference[i] > VISIBLE || !keep) {
-            changed.px[o * 3..o * 3 + 3].copy_from_slice(&original.px[o * 3..o * 3 + 3]);
-        }
-    }
-    if keep { count } else { 0 }
-}
-
-/// Pixels of the shape in whose neighbourhood enough of the shape is visibly changed: turns speckle
-/// into solid patches and drops lone specks.
-fn dense(visible: &[bool], solid: &[bool], w: usize, h: usize) -> Vec<bool> {
-    const REACH: usize = 2;
-    let sums = |flags: &[bool]| {
-        let mut table = vec![0_u32; (w + 1) * (h + 1)];
-        for y in 0..h {
-            let mut row = 0;
-            for x in 0..w {
-                row += u32::from(flags[y * w + x]);
-                table[(y + 1) * (w + 1) + x + 1] = table[y * (w + 1) + x + 1] + row;
-            }
-        }
-        table
-    };
-    let (seen, shape) = (sums(visible), sums(solid));
-    let window = |table: &[u32], x: usize, y: usize| {
-        let (x0, y0) = (x.saturating_sub(REACH), y.saturating_sub(REACH));
-        let (x1, y1) = ((x + REACH + 1).min(w), (y + REACH + 1).min(h));
-        let at = |x: usize, y: usize| table[y * (w + 1) + x];
-        at(x1, y1) + at(x0, y0) - at(x0, y1) - at(x1, y0)
-    };
-    (0..w * h)
-        .map(|i| {
-            let (x, y) = (i % w, i / w);
-            (solid[i] || visible[i]) && 5 * window(&seen, x, y) >= 2 * window(&shape, x, y).max(1)
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -436,24 +360,6 @@ mod tests {
             if let Some(s) = random_shape(&mut dice, 64, x, y, size) {
                 assert!(s.x + s.w <= 64 && s.y + s.h <= 64 && s.a.len() == s.w * s.h);
             }
-        }
-    }
-
-    #[test]
-    fn settle_labels_the_visible_and_undoes_the_invisible() {
-        let original = Rgb::plain(32, 32, [100; 3]);
-        let stencil = disc(32, (16.0, 16.0), 6.0, 1.0).expect("inside");
-        let mut mask = vec![0; 32 * 32];
-        let mut faint = original.clone();
-        stencil.blend(&mut faint, |_, _, old| old.map(|v| v + 5.0));
-        assert_eq!(settle(&original, &mut faint, &mut mask, &stencil), 0);
-        assert_eq!(faint, original);
-        let mut strong = original.clone();
-        stencil.blend(&mut strong, |_, _, _| [200.0; 3]);
-        let count = settle(&original, &mut strong, &mut mask, &stencil);
-        assert!((100..150).contains(&count), "{count}");
-        for (i, m) in mask.iter().enumerate() {
-            assert!(*m == 255 || original.px[i * 3].abs_diff(strong.px[i * 3]) <= VISIBLE);
         }
     }
 }

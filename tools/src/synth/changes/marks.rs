@@ -1,6 +1,7 @@
 //! Thin and small damage: scratches, cracks, fibres, pits.
 
 use super::super::dice::Dice;
+use super::super::noise::Perlin;
 use super::super::shapes::{self, Stencil};
 use super::Desk;
 
@@ -136,8 +137,29 @@ pub fn fibre(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     desk.settle(&stencil)
 }
 
-/// One to ten small pits or dots, often in a cluster; sometimes with a lit rim.
+/// A ragged dark break-out with a rough floor, as fatigue leaves on metal.
+fn spall(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
+    let at = desk.place(dice);
+    let size = desk.diameter(5.0, 0.16, dice);
+    let Some(shape) = shapes::blob(dice, desk.side(), at, 1.3 * size, 1.5) else { return 0 };
+    let (edge, floor) = (Perlin::new(dice.bits()), Perlin::new(dice.bits()));
+    let cell = (0.22 * size).max(1.8);
+    let shape = shape.times(|x, y| 0.75 + 3.0 * edge.rough(x / cell, y / cell));
+    let level = desk.brightness(at, 0.5 * size);
+    let (depth, rough) = (level * dice.range(0.3, 0.75) + 12.0, dice.range(15.0, 60.0));
+    let grit = dice.range(1.3, 3.0);
+    shape.blend(desk.changed, |x, y, old| {
+        let bump = rough * floor.rough(x / grit, y / grit);
+        old.map(|v| 0.35 * v + 0.65 * level - depth + bump)
+    });
+    desk.settle(&shape)
+}
+
+/// One to ten small pits or dots, often in a cluster, sometimes with a lit rim; or one break-out.
 pub fn pits(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
+    if dice.chance(0.3) {
+        return spall(desk, dice);
+    }
     let count = if dice.chance(0.4) { 1 } else { dice.between(2, 10) };
     let centre = desk.place(dice);
     let cluster = desk.diameter(8.0, 0.3, dice);

@@ -7,11 +7,12 @@ mod surface;
 
 use serde::{Deserialize, Serialize};
 
-use super::base::{Base, BaseKind};
+use super::base::{Base, BaseKind, Twin};
 use super::dice::Dice;
+use super::label;
 use super::library::Library;
 use super::raster::Rgb;
-use super::shapes::{self, Stencil};
+use super::shapes::Stencil;
 
 /// What was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,36 +74,42 @@ const DRAWN: [ChangeKind; 16] = [
     ChangeKind::Board,
 ];
 
+/// How often each of [`DRAWN`] is tried on a kind of base.
+#[rustfmt::skip]
+fn weights(kind: BaseKind) -> [f32; DRAWN.len()] {
+    match kind {
+        //                    Tex  Pas  Rem  Exc  Cut  Mis  Scr  Cra  Fib  Pit  Sta  Blu  Def  Col  Era  Boa
+        BaseKind::Scene   => [3.0, 3.0, 0.0, 1.2, 1.8, 0.0, 1.5, 1.0, 0.8, 1.2, 1.0, 1.0, 0.8, 1.0, 0.8, 0.0],
+        BaseKind::Texture |
+        BaseKind::Cast    => [3.0, 1.5, 0.0, 0.5, 1.8, 0.0, 2.0, 1.5, 1.2, 1.8, 1.5, 0.5, 0.8, 1.2, 1.2, 0.0],
+        BaseKind::Board   => [0.3, 0.4, 0.0, 0.1, 0.4, 0.0, 0.5, 0.1, 0.3, 0.3, 0.1, 0.0, 0.1, 0.1, 0.3, 12.0],
+        BaseKind::Metal |
+        BaseKind::Bench   => [1.5, 1.2, 0.0, 0.4, 1.0, 2.0, 2.0, 1.3, 0.8, 2.5, 1.5, 0.3, 1.2, 1.2, 0.8, 0.0],
+        BaseKind::Weave   => [1.5, 0.8, 0.0, 0.3, 1.5, 0.0, 1.5, 1.0, 1.2, 1.5, 1.0, 0.3, 2.0, 1.0, 1.5, 0.0],
+        BaseKind::Label   => [1.0, 1.0, 0.0, 0.4, 2.0, 0.0, 1.5, 0.5, 0.8, 1.0, 1.2, 0.5, 1.0, 1.2, 2.5, 0.0],
+    }
+}
+
 /// Draws a kind that suits the base.
 pub fn draw_kind(base: &Base, dice: &mut Dice) -> ChangeKind {
-    //              Tex  Pas  Rem  Exc  Cut  Mis  Scr  Cra  Fib  Pit  Sta  Blu  Def  Col  Era  Boa
-    let mut weights = match base.kind {
-        BaseKind::Scene => {
-            [3.0, 3.0, 0.0, 1.2, 1.8, 0.0, 1.5, 1.0, 0.8, 1.2, 1.0, 0.4, 0.8, 1.0, 0.8, 0.0]
-        }
-        BaseKind::Texture => {
-            [3.0, 1.5, 0.0, 0.5, 1.8, 0.0, 2.0, 1.5, 1.2, 1.8, 1.5, 0.5, 0.8, 1.2, 1.2, 0.0]
-        }
-        BaseKind::Board => {
-            [0.3, 0.4, 0.0, 0.1, 0.4, 0.0, 0.5, 0.1, 0.3, 0.3, 0.1, 0.0, 0.1, 0.1, 0.3, 12.0]
-        }
-        BaseKind::Metal | BaseKind::Bench => {
-            [1.5, 1.2, 0.0, 0.4, 1.0, 2.0, 2.0, 1.3, 0.8, 2.5, 1.5, 0.3, 1.2, 1.2, 0.8, 0.0]
-        }
-        BaseKind::Weave => {
-            [1.5, 0.8, 0.0, 0.3, 1.5, 0.0, 1.5, 1.0, 1.2, 1.5, 1.0, 0.3, 2.0, 1.0, 1.5, 0.0]
-        }
-        BaseKind::Label => {
-            [1.0, 1.0, 0.0, 0.4, 2.0, 0.0, 1.5, 0.5, 0.8, 1.0, 1.2, 0.5, 1.0, 1.2, 2.5, 0.0]
+    let mut weights = weights(base.kind);
+    let mut set = |kind: ChangeKind, weight: f32| {
+        if let Some(place) = DRAWN.iter().position(|k| *k == kind) {
+            weights[place] = weight;
         }
     };
     if !base.outlines.is_empty() {
-        weights[2] = 7.0;
-        weights[3] = 3.0;
+        set(ChangeKind::Removal, 7.0);
+        set(ChangeKind::Exchange, 3.0);
     }
     if base.twin.is_some() {
         // An exchange needs the same thing on both sides, which a twin does not have.
-        weights[3] = 0.0;
+        set(ChangeKind::Exchange, 0.0);
+    }
+    if matches!(base.twin, Some(Twin::Crop(_))) {
+        // On another place of the surface, its own matter moved about is just one more place.
+        set(ChangeKind::CutPaste, 0.0);
+        set(ChangeKind::Deformation, 0.2);
     }
     DRAWN[dice.weighted(&weights)]
 }
@@ -155,9 +162,9 @@ impl Desk<'_> {
         spot
     }
 
-    /// Labels what was drawn; see [`shapes::settle`].
+    /// Labels what was drawn; see [`label::settle`].
     fn settle(&mut self, stencil: &Stencil) -> usize {
-        shapes::settle(&self.base.canvas, self.changed, self.mask, stencil)
+        label::settle(&self.base.canvas, self.changed, self.mask, stencil)
     }
 
     /// Brightness around a place, to choose a mark that stands out.

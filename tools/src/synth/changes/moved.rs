@@ -11,8 +11,9 @@ use super::surface::fill;
 pub fn texture(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     let at = desk.place(dice);
     let size = desk.diameter(12.0, 0.8, dice);
-    let longest = (0.5 * size).max(4.0);
-    let cell = (dice.log_range(3.0, longest), dice.log_range(3.0, longest));
+    // Cells far smaller than the patch would only make confetti.
+    let (least, most) = ((0.25 * size).max(4.0), (1.1 * size).max(6.0));
+    let cell = (dice.log_range(least, most), dice.log_range(least, most));
     let Some(stencil) = shapes::perlin_region(dice, desk.side(), at, size, cell) else {
         return 0;
     };

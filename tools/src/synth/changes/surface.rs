@@ -43,7 +43,7 @@ pub fn blur(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     let Some(stencil) = shapes::random_shape(dice, desk.side(), at.0, at.1, size) else {
         return 0;
     };
-    let reach = desk.scaled(dice.range(2.0, 5.0)).max(1.5);
+    let reach = desk.scaled(dice.range(2.5, 7.0)).max(1.5);
     let smear = dice.chance(0.4);
     let (sin, cos) = dice.range(0.0, std::f32::consts::PI).sin_cos();
     let source = desk.changed.clone();
@@ -196,15 +196,18 @@ fn rim(stencil: &Stencil, side: usize) -> Vec<(usize, usize)> {
     found
 }
 
-/// The shift whose source agrees best with the rim, and the colour correction for it.
-fn best_shift(picture: &Rgb, stencil: &Stencil, dice: &mut Dice) -> Option<(f32, f32, [f32; 3])> {
+/// Where to copy from, and what to add to it: `(dx, dy, colour correction)`.
+type Shift = (f32, f32, [f32; 3]);
+
+/// The shift whose source agrees best with the rim.
+fn best_shift(picture: &Rgb, stencil: &Stencil, dice: &mut Dice) -> Option<Shift> {
     const CANDIDATES: usize = 10;
     let rim = rim(stencil, picture.w);
     if rim.is_empty() {
         return None;
     }
     let extent = stencil.extent() + 2.0;
-    let mut best: Option<(f32, (f32, f32, [f32; 3]))> = None;
+    let mut best: Option<(f32, Shift)> = None;
     for _ in 0..CANDIDATES {
         let angle = dice.range(0.0, std::f32::consts::TAU);
         let reach = extent * dice.range(0.9, 1.8);
@@ -276,8 +279,8 @@ fn pull_push(cells: &mut [[f32; 4]], w: usize, h: usize) {
         *cell = [cell[0] / cell[3], cell[1] / cell[3], cell[2] / cell[3], 1.0];
     }
     pull_push(&mut coarse, cw, ch);
-    for i in 0..w * h {
-        if cells[i][3] > 0.0 {
+    for (i, cell) in cells.iter_mut().enumerate() {
+        if cell[3] > 0.0 {
             continue;
         }
         // Between coarse cell centres, linearly.
@@ -288,9 +291,9 @@ fn pull_push(cells: &mut [[f32; 4]], w: usize, h: usize) {
         for c in 0..3 {
             let top = coarse[y0 * cw + x0][c] * (1.0 - tx) + coarse[y0 * cw + x1][c] * tx;
             let bottom = coarse[y1 * cw + x0][c] * (1.0 - tx) + coarse[y1 * cw + x1][c] * tx;
-            cells[i][c] = top * (1.0 - ty) + bottom * ty;
+            cell[c] = top * (1.0 - ty) + bottom * ty;
         }
-        cells[i][3] = 1.0;
+        cell[3] = 1.0;
     }
 }
 
