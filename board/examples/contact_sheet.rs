@@ -1,12 +1,12 @@
 //! Draws contact sheets of the simulated parts, to look at them:
 //! `cargo run --release -p touchstone-board --example contact_sheet -- FOLDER [SEED]`
 //!
-//! `good.png` has six good parts of every kind; `KIND.png` every defect of that kind twice, the second row
+//! `full.png` has a good part of every kind at full size, `good.png` six of every kind; `KIND.png` every defect of that kind twice, the second row
 //! of each pair with the defect mask in red.
 
 use image::{Rgb, RgbImage, imageops};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::Duration;
 use touchstone_board::sim::{DefectKind, PartKind, RenderedPart, SimConfig, SimulatedLine};
 
 const TILE: u32 = 320;
@@ -18,45 +18,51 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&folder)?;
 
     let mut good = RgbImage::new(6 * TILE, PartKind::ALL.len() as u32 * TILE);
+    let mut full = RgbImage::new(2 * 512, 2 * 512);
     for (row, kind) in PartKind::ALL.into_iter().enumerate() {
         let line = SimulatedLine::new(SimConfig { seed, kind, ..SimConfig::default() })?;
-        let started = Instant::now();
+        let started = cpu();
         let parts: Vec<RenderedPart> = (0..6).map(|n| line.good_part(n)).collect();
-        let clean = started.elapsed() / 6;
+        let clean = (cpu() - started) / 6;
         for (column, part) in parts.iter().enumerate() {
             place(&mut good, part, column as u32, row as u32, false);
         }
         let mut sheet = RgbImage::new(5 * TILE, 4 * TILE);
-        let started = Instant::now();
+        let started = cpu();
         for (i, defect) in DefectKind::ALL.into_iter().enumerate() {
             let part = line.part_with(100 + i as u64, Some(defect));
             let (column, row) = (i as u32 % 5, i as u32 / 5 * 2);
             place(&mut sheet, &part, column, row, false);
             place(&mut sheet, &part, column, row + 1, true);
         }
-        println!("{kind}: good {clean:?} a part, defective {:?} (drawn and scaled)", started.elapsed() / 10);
+        println!(
+            "{kind}: good {clean:?} a part, defective {:?} (drawn and scaled)",
+            (cpu() - started) / 10
+        );
         sheet.save(folder.join(format!("{kind}.png")))?;
-        line.good_part(0).save(&folder.join(format!("{kind}_full.png")))?;
+        let (x, y) = (row as i64 % 2 * 512, row as i64 / 2 * 512);
+        imageops::replace(&mut full, &picture(&line.good_part(0), false), x, y);
     }
+    full.save(folder.join("full.png"))?;
     good.save(folder.join("good.png"))?;
     Ok(())
 }
 
-trait Save {
-    fn save(&self, path: &std::path::Path) -> image::ImageResult<()>;
-}
-
-impl Save for RenderedPart {
-    fn save(&self, path: &std::path::Path) -> image::ImageResult<()> {
-        picture(self, false).save(path)
-    }
+/// Time this thread really computed, whatever else the machine does.
+fn cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 fn picture(part: &RenderedPart, masked: bool) -> RgbImage {
     RgbImage::from_fn(part.frame.width, part.frame.height, |x, y| {
         let i = (y * part.frame.width + x) as usize;
         let rgb = &part.frame.rgb[i * 3..i * 3 + 3];
-        if masked && part.truth.mask[i] { Rgb([255, rgb[1] / 3, rgb[2] / 3]) } else { Rgb([rgb[0], rgb[1], rgb[2]]) }
+        if masked && part.truth.mask[i] {
+            Rgb([255, rgb[1] / 3, rgb[2] / 3])
+        } else {
+            Rgb([rgb[0], rgb[1], rgb[2]])
+        }
     })
 }
 

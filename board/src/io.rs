@@ -98,11 +98,7 @@ impl fmt::Display for IoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IoError::NotFound { path, here, what } => {
-                let here = if here.is_empty() {
-                    "none".to_owned()
-                } else {
-                    here.join(", ")
-                };
+                let here = if here.is_empty() { "none".to_owned() } else { here.join(", ") };
                 write!(f, "{}: no such {what}; here: {here}", path.display())
             }
             IoError::Refused { what, why } => write!(f, "{what}: {why}"),

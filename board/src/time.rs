@@ -63,12 +63,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let magnitude = self.0.unsigned_abs();
-        write!(
-            f,
-            "{sign}{}.{:06} s",
-            magnitude / 1_000_000,
-            magnitude % 1_000_000
-        )
+        write!(f, "{sign}{}.{:06} s", magnitude / 1_000_000, magnitude % 1_000_000)
     }
 }
 

@@ -3,6 +3,11 @@
 //! A part gets the frame that was exposed *for it*: [`Camera::next_frame`] takes the earliest time the
 //! exposure may have begun, drops everything older and, of what is left, hands out the newest.
 
+pub mod files;
+pub mod pixels;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
+
 use crate::time::Timestamp;
 use std::fmt;
 use std::path::PathBuf;
@@ -125,23 +130,11 @@ impl fmt::Display for CameraError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CameraError::NotFound { path, here } => {
-                let here = if here.is_empty() {
-                    "none".to_owned()
-                } else {
-                    here.join(", ")
-                };
-                write!(
-                    f,
-                    "{}: no such camera; cameras here: {here}",
-                    path.display()
-                )
+                let here = if here.is_empty() { "none".to_owned() } else { here.join(", ") };
+                write!(f, "{}: no such camera; cameras here: {here}", path.display())
             }
             CameraError::Unusable { path, why } => write!(f, "{}: {why}", path.display()),
-            CameraError::WrongBus {
-                path,
-                wanted,
-                found,
-            } => write!(
+            CameraError::WrongBus { path, wanted, found } => write!(
                 f,
                 "{}: the board file wants the camera on bus {wanted:?}, this one is on {found:?}; plug it \
                  where it belongs or correct [camera] bus",
@@ -155,22 +148,14 @@ impl fmt::Display for CameraError {
                 )
             }
             CameraError::Ended => f.write_str("the camera has no more frames"),
-            CameraError::Lost { path } => write!(
-                f,
-                "{}: the camera is gone; check cable and power",
-                path.display()
-            ),
-            CameraError::Io {
-                path,
-                doing,
-                source,
-            } => write!(f, "{}: {doing}: {source}", path.display()),
+            CameraError::Lost { path } => {
+                write!(f, "{}: the camera is gone; check cable and power", path.display())
+            }
+            CameraError::Io { path, doing, source } => {
+                write!(f, "{}: {doing}: {source}", path.display())
+            }
             CameraError::Picture { path, why } => {
-                write!(
-                    f,
-                    "{}: not a picture that can be read: {why}",
-                    path.display()
-                )
+                write!(f, "{}: not a picture that can be read: {why}", path.display())
             }
         }
     }

@@ -23,8 +23,8 @@ pub(super) struct Texel {
 /// How a surface was finished, which is the way it shines.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Finish {
-    /// Brushed along an angle (radians).
-    Brushed(f32),
+    /// Brushed along a direction.
+    Brushed(Point),
     /// Turned on a lathe about the origin.
     Turned,
     /// Moulded in a spark-eroded tool.
@@ -73,16 +73,8 @@ impl Hole {
         let q = p - self.centre;
         match self.shape {
             HoleShape::Round(radius) => q.length() - radius,
-            HoleShape::Slot {
-                half,
-                radius,
-                standing,
-            } => {
-                let end = if standing {
-                    at(0.0, half)
-                } else {
-                    at(half, 0.0)
-                };
+            HoleShape::Slot { half, radius, standing } => {
+                let end = if standing { at(0.0, half) } else { at(half, 0.0) };
                 segment(q, end * -1.0, end).0 - radius
             }
             HoleShape::Box(half) => rounded_box(q, half, 0.006),
@@ -113,8 +105,7 @@ pub(super) struct Design {
     pub(super) marking: Lettering,
     /// Markings that must not be on this part.
     pub(super) wrong: Vec<Lettering>,
-    /// Raised (moulded) rather than engraved.
-    pub(super) raised: bool,
+    pub(super) style: Style,
     /// Where a corner or rim piece can break off.
     pub(super) corners: Vec<Point>,
     pub(super) material: Material,
@@ -122,6 +113,16 @@ pub(super) struct Design {
     pub(super) bevel: f32,
     /// Height of the top face above the belt: how far the shadow falls.
     pub(super) thickness: f32,
+}
+
+/// How a marking is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Style {
+    Engraved,
+    /// Moulded with the part.
+    Raised,
+    /// Printed in a colour.
+    Printed([f32; 3]),
 }
 
 /// Half width of an engraved stroke.
@@ -170,6 +171,10 @@ impl Design {
     /// The face at `p`; `edge` is the (possibly flawed) signed distance to the outer edge and `pixel` the
     /// size of a pixel.
     pub(super) fn texel(&self, p: Point, edge: f32, pixel: f32, without: &Without) -> Texel {
+        if edge > pixel {
+            let height = self.bevel_height(edge);
+            return Texel { edge, height, ..Texel::default() };
+        }
         let (rim, hole) = self.nearest_hole(p, without);
         let through = hole.is_some_and(|h| h.through);
         let solid = if through { edge.max(-rim) } else { edge };
@@ -185,18 +190,20 @@ impl Design {
             return texel;
         }
         (self.ornament)(p, &mut texel);
-        let outer = (1.0 + edge / self.bevel).clamp(0.0, 1.2);
-        texel.height -= self.bevel * 0.62 * outer * outer;
+        texel.height += self.bevel_height(edge);
         if let Some(hole) = hole {
             Design::hole_relief(hole, rim, &mut texel);
         }
-        let missing = without
-            .hole
-            .and_then(|i| self.holes.get(i))
-            .map(|hole| hole.centre);
+        let missing = without.hole.and_then(|i| self.holes.get(i)).map(|hole| hole.centre);
         (self.inlay)(p, missing, &mut texel);
         self.mark(p, without.marking, &mut texel);
         texel
+    }
+
+    /// The bevel goes on downwards a little outside, or its last pixel would seem to face the other way.
+    fn bevel_height(&self, edge: f32) -> f32 {
+        let outer = (1.0 + edge / self.bevel).clamp(0.0, 1.2);
+        -self.bevel * 0.62 * outer * outer
     }
 
     fn hole_relief(hole: &Hole, rim: f32, texel: &mut Texel) {
@@ -226,22 +233,26 @@ impl Design {
             return;
         };
         let depth = smooth(STROKE * 1.6, STROKE * 0.2, distance);
-        if self.raised {
-            texel.height += 0.0045 * depth;
-            texel.colour = texel.colour.map(|c| c * mix(1.0, 1.12, depth));
-        } else {
-            texel.height -= 0.0040 * depth;
+        match self.style {
+            Style::Raised => {
+                texel.height += 0.0045 * depth;
+                texel.colour = texel.colour.map(|c| c * mix(1.0, 1.12, depth));
+            }
             // Engraving keeps dirt and oil.
-            texel.colour = texel.colour.map(|c| c * mix(1.0, 0.34, depth));
-            texel.gloss *= mix(1.0, 0.35, depth);
-            texel.grain *= 1.0 - 0.6 * depth;
+            Style::Engraved => {
+                texel.height -= 0.0040 * depth;
+                texel.colour = texel.colour.map(|c| c * mix(1.0, 0.30, depth));
+                texel.gloss *= mix(1.0, 0.25, depth);
+                texel.grain *= 1.0 - 0.6 * depth;
+            }
+            Style::Printed(ink) => texel.colour = tint(texel.colour, ink, 0.9 * depth),
         }
     }
 
     /// Angle of the machining marks at `p` as a unit direction.
     pub(super) fn lay(&self, p: Point) -> Point {
         match self.material.finish {
-            Finish::Brushed(angle) => Point::toward(angle),
+            Finish::Brushed(along) => along,
             Finish::Turned => p.across().unit(),
             Finish::Moulded => at(1.0, 0.0),
         }

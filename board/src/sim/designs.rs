@@ -1,12 +1,12 @@
 //! The parts that run on the simulated line.
 
 use super::PartKind;
-use super::design::{Design, Finish, Hole, HoleShape, Material, Texel};
+use super::design::{Design, Finish, Hole, HoleShape, Material, Style, Texel};
 use super::geometry::{Point, at, mix, rounded_box, segment, smooth, tint};
 use super::lettering::Lettering;
 use std::f32::consts::PI;
 
-const STEEL: [f32; 3] = [0.33, 0.335, 0.345];
+const STEEL: [f32; 3] = [0.30, 0.305, 0.315];
 const BRASS: [f32; 3] = [0.46, 0.31, 0.11];
 const ZINC: [f32; 3] = [0.42, 0.42, 0.40];
 
@@ -23,20 +23,11 @@ impl Design {
 }
 
 fn round(x: f32, y: f32, radius: f32, sink: f32) -> Hole {
-    Hole {
-        centre: at(x, y),
-        shape: HoleShape::Round(radius),
-        sink,
-        through: true,
-        missable: true,
-    }
+    Hole { centre: at(x, y), shape: HoleShape::Round(radius), sink, through: true, missable: true }
 }
 
 fn letterings(texts: &[&str], centre: Point, height: f32) -> Vec<Lettering> {
-    texts
-        .iter()
-        .map(|text| Lettering::new(text, centre, height))
-        .collect()
+    texts.iter().map(|text| Lettering::new(text, centre, height)).collect()
 }
 
 /// A ridge of half width `half` along distance zero: 1 on its back, 0 beside it.
@@ -51,15 +42,8 @@ const SCREW: Point = at(-0.26, -0.12);
 const SCREW_RADIUS: f32 = 0.054;
 
 fn bracket() -> Design {
-    let bore = Hole {
-        missable: false,
-        ..round(BORE.x, BORE.y, 0.085, 0.014)
-    };
-    let slot = HoleShape::Slot {
-        half: 0.075,
-        radius: 0.026,
-        standing: false,
-    };
+    let bore = Hole { missable: false, ..round(BORE.x, BORE.y, 0.085, 0.014) };
+    let slot = HoleShape::Slot { half: 0.075, radius: 0.026, standing: false };
     Design {
         outline: |p| {
             let plate = rounded_box(p, at(0.41, 0.29), 0.045);
@@ -83,18 +67,13 @@ fn bracket() -> Design {
             round(0.33, 0.08, 0.025, 0.008),
         ],
         marking: Lettering::new("TS-40", at(0.20, -0.035), 0.05),
-        wrong: letterings(&["TS-70", "TS-46", "PS-40"], at(0.20, -0.035), 0.05),
-        raised: false,
-        corners: vec![
-            at(0.41, -0.29),
-            at(-0.41, 0.29),
-            at(0.41, 0.16),
-            at(0.23, 0.29),
-        ],
+        wrong: letterings(&["TS-75", "PR-40", "MS-16"], at(0.20, -0.035), 0.05),
+        style: Style::Engraved,
+        corners: vec![at(0.41, -0.29), at(-0.41, 0.29), at(0.41, 0.16), at(0.23, 0.29)],
         material: Material {
             colour: STEEL,
             gloss: 0.55,
-            finish: Finish::Brushed(0.09),
+            finish: Finish::Brushed(at(0.996, 0.087)),
             roughness: 0.11,
         },
         bevel: 0.012,
@@ -145,10 +124,7 @@ fn screw(q: Point, distance: f32, texel: &mut Texel) {
 // ---- Washer: a lathe-turned flange with a bolt circle and a keyway. ----
 
 fn washer() -> Design {
-    let mut holes = vec![Hole {
-        missable: false,
-        ..round(0.0, 0.0, 0.12, 0.014)
-    }];
+    let mut holes = vec![Hole { missable: false, ..round(0.0, 0.0, 0.12, 0.014) }];
     let keyway = HoleShape::Box(at(0.028, 0.05));
     holes.push(Hole {
         centre: at(0.0, -0.115),
@@ -182,8 +158,8 @@ fn washer() -> Design {
         },
         holes,
         marking: Lettering::new("M8-6", at(0.29, 0.0), 0.042),
-        wrong: letterings(&["M6-6", "M8-5", "M8-8"], at(0.29, 0.0), 0.042),
-        raised: false,
+        wrong: letterings(&["M6-5", "F8-4", "M5-3"], at(0.29, 0.0), 0.042),
+        style: Style::Engraved,
         corners: vec![
             at(0.29, 0.29),
             at(-0.29, 0.29),
@@ -208,11 +184,7 @@ const INSERTS: [Point; 2] = [at(-0.245, -0.245), at(0.245, -0.245)];
 const RING: Point = at(0.0, -0.075);
 
 fn cap() -> Design {
-    let slot = HoleShape::Slot {
-        half: 0.055,
-        radius: 0.013,
-        standing: true,
-    };
+    let slot = HoleShape::Slot { half: 0.055, radius: 0.013, standing: true };
     let mut holes: Vec<Hole> = (-2..=2)
         .map(|i| Hole {
             centre: at(i as f32 * 0.066, 0.205),
@@ -236,14 +208,9 @@ fn cap() -> Design {
         inlay: nothing_inside,
         holes,
         marking: Lettering::new("CAP2", RING, 0.052),
-        wrong: letterings(&["CAP3", "CAP7", "TAP2"], RING, 0.052),
-        raised: true,
-        corners: vec![
-            at(0.34, 0.32),
-            at(-0.34, 0.32),
-            at(0.34, -0.32),
-            at(-0.34, -0.32),
-        ],
+        wrong: letterings(&["CAP7", "TAP4", "CAF1"], RING, 0.052),
+        style: Style::Raised,
+        corners: vec![at(0.34, 0.32), at(-0.34, 0.32), at(0.34, -0.32), at(-0.34, -0.32)],
         material: Material {
             colour: [0.035, 0.085, 0.15],
             gloss: 0.20,
@@ -279,7 +246,7 @@ fn cap_face(p: Point, texel: &mut Texel) {
     }
 }
 
-// ---- Connector: black housing, two rows of plated contacts, polarising rib. ----
+// ---- Connector: natural nylon housing, two rows of plated contacts, polarising rib. ----
 
 const PITCH: f32 = 0.105;
 const ROW: f32 = 0.075;
@@ -290,13 +257,7 @@ fn connector() -> Design {
         for i in 0..6 {
             let centre = at((i as f32 - 2.5) * PITCH, row + 0.02);
             let shape = HoleShape::Box(at(0.036, 0.040));
-            holes.push(Hole {
-                centre,
-                shape,
-                sink: 0.007,
-                through: false,
-                missable: true,
-            });
+            holes.push(Hole { centre, shape, sink: 0.007, through: false, missable: true });
         }
     }
     Design {
@@ -309,9 +270,9 @@ fn connector() -> Design {
         ornament: connector_face,
         inlay: contacts,
         holes,
-        marking: Lettering::new("C12-4", at(-0.24, -0.145), 0.036),
-        wrong: letterings(&["C12-7", "C18-4", "C12-A"], at(-0.24, -0.145), 0.036),
-        raised: true,
+        marking: Lettering::new("C12-4", at(-0.235, -0.160), 0.042),
+        wrong: letterings(&["C18-7", "F12-6", "C74-4"], at(-0.235, -0.160), 0.042),
+        style: Style::Printed([0.05, 0.05, 0.06]),
         corners: vec![
             at(0.40, 0.20),
             at(-0.40, 0.20),
@@ -320,8 +281,8 @@ fn connector() -> Design {
             at(0.10, -0.255),
         ],
         material: Material {
-            colour: [0.028, 0.029, 0.031],
-            gloss: 0.17,
+            colour: [0.50, 0.485, 0.43],
+            gloss: 0.14,
             finish: Finish::Moulded,
             roughness: 0.07,
         },
@@ -334,16 +295,12 @@ fn connector_face(p: Point, texel: &mut Texel) {
     let frame = rounded_box(p - at(0.0, 0.02), at(0.345, 0.150), 0.012);
     texel.height += 0.007 * smooth(0.008, 0.001, frame.abs());
     // Latch step and pin-one triangle.
-    texel.height += 0.008
-        * smooth(
-            0.003,
-            -0.003,
-            rounded_box(p - at(0.0, -0.20), at(0.075, 0.030), 0.01),
-        );
+    texel.height +=
+        0.008 * smooth(0.003, -0.003, rounded_box(p - at(0.0, -0.20), at(0.075, 0.030), 0.01));
     let one = p - at(-2.5 * PITCH, 0.187);
     let triangle = (one.x.abs() * 0.9 + one.y * 0.5 - 0.008).max(-one.y - 0.012);
     let mark = smooth(0.002, -0.002, triangle);
-    texel.colour = tint(texel.colour, [0.55, 0.55, 0.53], mark);
+    texel.colour = tint(texel.colour, [0.05, 0.05, 0.06], 0.9 * mark);
 }
 
 /// The plated pins stand inside the cavities; a cavity that was never formed has none.

@@ -18,49 +18,16 @@ pub(super) struct Flaw {
 
 #[derive(Clone, Debug)]
 enum Shape {
-    Scratch {
-        path: Vec<Point>,
-        half: f32,
-        depth: f32,
-        bare: f32,
-    },
-    Dent {
-        radius: f32,
-        depth: f32,
-    },
-    Stain {
-        radius: f32,
-        colour: [f32; 3],
-        strength: f32,
-    },
-    MissingHole {
-        index: usize,
-    },
-    Edge {
-        radius: f32,
-        amount: f32,
-    },
-    BrokenCorner {
-        normal: Point,
-        offset: f32,
-    },
-    Fibre {
-        path: Vec<Point>,
-        half: f32,
-        colour: [f32; 3],
-    },
-    Blob {
-        radius: f32,
-        colour: [f32; 3],
-        gloss: f32,
-    },
-    Engraving {
-        marking: Marking,
-    },
-    Crack {
-        path: Vec<Point>,
-        half: f32,
-    },
+    Scratch { path: Vec<Point>, half: f32, depth: f32, bare: f32 },
+    Dent { radius: f32, depth: f32 },
+    Stain { radius: f32, colour: [f32; 3], strength: f32 },
+    MissingHole { index: usize },
+    Edge { radius: f32, amount: f32 },
+    BrokenCorner { normal: Point, offset: f32 },
+    Fibre { path: Vec<Point>, half: f32, colour: [f32; 3] },
+    Blob { radius: f32, colour: [f32; 3], gloss: f32 },
+    Engraving { marking: Marking },
+    Crack { path: Vec<Point>, half: f32 },
 }
 
 const RUST: [f32; 3] = [0.16, 0.060, 0.018];
@@ -76,7 +43,7 @@ impl Flaw {
         let (shape, centre, reach) = match kind {
             DefectKind::Scratch => scratch(design, random),
             DefectKind::Dent => {
-                let radius = random.between(0.022, 0.050);
+                let radius = random.between(0.028, 0.055);
                 let depth = radius * random.between(0.22, 0.42);
                 (
                     Shape::Dent { radius, depth },
@@ -87,74 +54,40 @@ impl Flaw {
             DefectKind::Stain => {
                 let radius = random.between(0.030, 0.080);
                 let colour = [RUST, OIL, RESIDUE][random.below(3)];
-                let shape = Shape::Stain {
-                    radius,
-                    colour,
-                    strength: random.between(0.45, 0.85),
-                };
-                (
-                    shape,
-                    inside(design, random, 0.02),
-                    at(radius, radius) * 1.9,
-                )
+                let shape = Shape::Stain { radius, colour, strength: random.between(0.45, 0.85) };
+                (shape, inside(design, random, 0.02), at(radius, radius) * 1.9)
             }
             DefectKind::MissingHole => missing_hole(design, random),
             DefectKind::Burr | DefectKind::Chip => {
-                let radius = random.between(0.020, 0.045);
+                let radius = random.between(0.026, 0.048);
                 let sign = if kind == DefectKind::Burr { -1.0 } else { 1.0 };
-                let amount = sign * random.between(0.013, 0.030);
-                (
-                    Shape::Edge { radius, amount },
-                    rim(design, random).0,
-                    at(radius, radius) * 1.6,
-                )
+                let amount = sign * random.between(0.018, 0.034);
+                (Shape::Edge { radius, amount }, rim(design, random).0, at(radius, radius) * 1.6)
             }
             DefectKind::BrokenCorner => {
                 let corner = design.corners[random.below(design.corners.len())];
                 let normal = (corner.unit() + at(random.around(0.25), random.around(0.25))).unit();
-                let bite = random.between(0.030, 0.070);
-                let shape = Shape::BrokenCorner {
-                    normal,
-                    offset: corner.dot(normal) - bite,
-                };
-                (shape, corner, at(bite, bite) * 3.5)
+                let bite = random.between(0.032, 0.065);
+                let shape = Shape::BrokenCorner { normal, offset: corner.dot(normal) - bite };
+                (shape, corner, at(bite, bite) * 2.2)
             }
             DefectKind::Contamination => contamination(design, random),
             DefectKind::Engraving => {
                 let choice = random.below(design.wrong.len() + 1);
-                let marking = if choice == 0 {
-                    Marking::None
-                } else {
-                    Marking::Wrong(choice - 1)
-                };
+                let marking = if choice == 0 { Marking::None } else { Marking::Wrong(choice - 1) };
                 let (centre, half) = design.marking.place();
-                (
-                    Shape::Engraving { marking },
-                    centre,
-                    half + at(0.015, 0.015),
-                )
+                (Shape::Engraving { marking }, centre, half + at(0.015, 0.015))
             }
             DefectKind::Crack => crack(design, random),
         };
-        Flaw {
-            shape,
-            centre,
-            reach,
-            phase,
-        }
+        Flaw { shape, centre, reach, phase }
     }
 
     /// What of the design is not there.
     pub(super) fn without(&self) -> Without {
         match self.shape {
-            Shape::MissingHole { index } => Without {
-                hole: Some(index),
-                ..Without::default()
-            },
-            Shape::Engraving { marking } => Without {
-                marking,
-                ..Without::default()
-            },
+            Shape::MissingHole { index } => Without { hole: Some(index), ..Without::default() },
+            Shape::Engraving { marking } => Without { marking, ..Without::default() },
             _ => Without::default(),
         }
     }
@@ -181,7 +114,7 @@ impl Flaw {
                 // Fades towards the reach, so that a long straight side is not cut elsewhere.
                 let r = (p - self.centre).length() / self.reach.x;
                 let cut = p.dot(normal) - offset + 0.012 * ragged(45.0);
-                if r < 1.0 { edge.max(cut) } else { edge }
+                edge.max(cut - 0.1 * smooth(0.6, 1.0, r))
             }
             _ => edge,
         }
@@ -193,14 +126,9 @@ impl Flaw {
             return;
         }
         match &self.shape {
-            Shape::Scratch {
-                path,
-                half,
-                depth,
-                bare,
-            } => {
+            Shape::Scratch { path, half, depth, bare } => {
                 let (distance, along) = chain(p, path);
-                let taper = (along * (1.0 - along) * 4.0).sqrt();
+                let taper = 0.3 + 0.7 * (along * (1.0 - along) * 4.0).max(0.0).sqrt();
                 let wobble = 1.0 + 0.35 * noise.at(along * 40.0, self.phase);
                 let half = half * taper * wobble;
                 let cut = smooth(half, half * 0.35, distance);
@@ -219,11 +147,7 @@ impl Flaw {
                     texel.grain *= 1.0 - 0.7 * bowl;
                 }
             }
-            Shape::Stain {
-                radius,
-                colour,
-                strength,
-            } => {
+            Shape::Stain { radius, colour, strength } => {
                 let shift = at(self.phase, -self.phase);
                 let blotch = 0.55 * noise.cloud(p * 22.0 + shift, 3);
                 let r = (p - self.centre).length() / radius + blotch;
@@ -254,25 +178,14 @@ impl Flaw {
                 let distance = chain(p, path).0;
                 let over = (0.5 - (distance - half) / pixel).clamp(0.0, 1.0);
                 // A thin shadow lies beside it.
-                let shade = smooth(
-                    half * 3.0,
-                    *half,
-                    chain(p - at(half * 0.9, half * 1.1), path).0,
-                );
-                texel.colour = tint(
-                    texel.colour.map(|c| c * (1.0 - 0.45 * shade)),
-                    *colour,
-                    over,
-                );
+                let shade =
+                    smooth(half * 3.0, *half, chain(p - at(half * 0.9, half * 1.1), path).0);
+                texel.colour = tint(texel.colour.map(|c| c * (1.0 - 0.45 * shade)), *colour, over);
                 texel.gloss *= (1.0 - over) * (1.0 - 0.4 * shade);
                 texel.height += 0.5 * half * over;
                 texel.cover = texel.cover.max(over);
             }
-            Shape::Blob {
-                radius,
-                colour,
-                gloss,
-            } => {
+            Shape::Blob { radius, colour, gloss } => {
                 let q = p - self.centre;
                 let lump = 0.28 * noise.cloud(p * 30.0 + at(self.phase, 0.0), 2);
                 let r = q.length() / radius + lump;
@@ -302,11 +215,7 @@ type Drawn = (Shape, Point, Point);
 fn inside(design: &Design, random: &mut Random, margin: f32) -> Point {
     for _ in 0..TRIES {
         let p = at(random.around(0.42), random.around(0.42));
-        let pockets = design
-            .holes
-            .iter()
-            .map(|hole| hole.distance(p))
-            .fold(f32::MAX, f32::min);
+        let pockets = design.holes.iter().map(|hole| hole.distance(p)).fold(f32::MAX, f32::min);
         if (design.outline)(p) < -margin && pockets > margin {
             return p;
         }
@@ -320,11 +229,7 @@ fn rim(design: &Design, random: &mut Random) -> (Point, Point) {
     let (mut low, mut high) = (0.0, 0.7);
     for _ in 0..24 {
         let middle = 0.5 * (low + high);
-        if (design.outline)(outward * middle) < 0.0 {
-            low = middle
-        } else {
-            high = middle
-        }
+        if (design.outline)(outward * middle) < 0.0 { low = middle } else { high = middle }
     }
     (outward * low, outward)
 }
@@ -356,34 +261,17 @@ fn scratch(design: &Design, random: &mut Random) -> Drawn {
     let path = arc(start, heading, length, random.around(0.5), 10);
     let half = random.between(0.0038, 0.0068);
     let (centre, reach) = bounds(&path, half * 4.0);
-    let bare = if random.chance(0.5) {
-        random.between(1.5, 2.1)
-    } else {
-        random.between(0.25, 0.5)
-    };
-    (
-        Shape::Scratch {
-            path,
-            half,
-            depth: random.between(0.003, 0.006),
-            bare,
-        },
-        centre,
-        reach,
-    )
+    let bare =
+        if random.chance(0.5) { random.between(1.5, 2.1) } else { random.between(0.25, 0.5) };
+    (Shape::Scratch { path, half, depth: random.between(0.003, 0.006), bare }, centre, reach)
 }
 
 fn missing_hole(design: &Design, random: &mut Random) -> Drawn {
-    let missable: Vec<usize> = (0..design.holes.len())
-        .filter(|&i| design.holes[i].missable)
-        .collect();
+    let missable: Vec<usize> =
+        (0..design.holes.len()).filter(|&i| design.holes[i].missable).collect();
     let index = missable[random.below(missable.len())];
     let reach = design.holes[index].reach() + 0.03;
-    (
-        Shape::MissingHole { index },
-        design.holes[index].centre,
-        at(reach, reach),
-    )
+    (Shape::MissingHole { index }, design.holes[index].centre, at(reach, reach))
 }
 
 fn contamination(design: &Design, random: &mut Random) -> Drawn {
@@ -391,46 +279,18 @@ fn contamination(design: &Design, random: &mut Random) -> Drawn {
         let heading = random.between(0.0, std::f32::consts::TAU);
         let length = random.between(0.09, 0.24);
         let start = inside(design, random, 0.02);
-        let path = arc(
-            start,
-            heading,
-            length,
-            random.sign() * random.between(1.0, 4.0),
-            16,
-        );
+        let path = arc(start, heading, length, random.sign() * random.between(1.0, 4.0), 16);
         let half = random.between(0.0032, 0.0052);
-        let colour = [
-            [0.45, 0.06, 0.05],
-            [0.62, 0.60, 0.55],
-            [0.02, 0.02, 0.025],
-            [0.05, 0.12, 0.40],
-        ];
+        let colour =
+            [[0.45, 0.06, 0.05], [0.62, 0.60, 0.55], [0.02, 0.02, 0.025], [0.05, 0.12, 0.40]];
         let (centre, reach) = bounds(&path, half * 6.0);
-        return (
-            Shape::Fibre {
-                path,
-                half,
-                colour: colour[random.below(4)],
-            },
-            centre,
-            reach,
-        );
+        return (Shape::Fibre { path, half, colour: colour[random.below(4)] }, centre, reach);
     }
-    let radius = random.between(0.014, 0.036);
-    let (colour, gloss) = [
-        ([0.02, 0.018, 0.012], 0.7),
-        ([0.34, 0.27, 0.10], 0.5),
-        ([0.5, 0.5, 0.52], 0.1),
-    ][random.below(3)];
-    (
-        Shape::Blob {
-            radius,
-            colour,
-            gloss,
-        },
-        inside(design, random, 0.01),
-        at(radius, radius) * 1.6,
-    )
+    let radius = random.between(0.017, 0.036);
+    let (colour, gloss) =
+        [([0.02, 0.018, 0.012], 0.7), ([0.34, 0.27, 0.10], 0.5), ([0.5, 0.5, 0.52], 0.1)]
+            [random.below(3)];
+    (Shape::Blob { radius, colour, gloss }, inside(design, random, 0.01), at(radius, radius) * 1.6)
 }
 
 fn crack(design: &Design, random: &mut Random) -> Drawn {

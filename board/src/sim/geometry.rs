@@ -33,11 +33,7 @@ impl Point {
     /// Unit length; the x axis for the null vector.
     pub(super) fn unit(self) -> Point {
         let length = self.length();
-        if length > 1e-9 {
-            self * (1.0 / length)
-        } else {
-            at(1.0, 0.0)
-        }
+        if length > 1e-9 { self * (1.0 / length) } else { at(1.0, 0.0) }
     }
 }
 
@@ -112,9 +108,7 @@ const LATTICE: usize = 256;
 
 impl Noise {
     pub(super) fn new(random: &mut Random) -> Noise {
-        Noise {
-            lattice: (0..LATTICE * LATTICE).map(|_| random.around(1.0)).collect(),
-        }
+        Noise { lattice: (0..LATTICE * LATTICE).map(|_| random.around(1.0)).collect() }
     }
 
     /// One octave: one random value per unit square, smoothly interpolated.
@@ -124,10 +118,7 @@ impl Noise {
         let (tx, ty) = (tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty));
         const MASK: i32 = LATTICE as i32 - 1;
         let (x0, y0) = ((fx as i32 & MASK) as usize, (fy as i32 & MASK) as usize);
-        let (x1, y1) = (
-            (x0 + 1) & MASK as usize,
-            ((y0 + 1) & MASK as usize) * LATTICE,
-        );
+        let (x1, y1) = ((x0 + 1) & MASK as usize, ((y0 + 1) & MASK as usize) * LATTICE);
         let y0 = y0 * LATTICE;
         let l = &self.lattice;
         let upper = mix(l[y0 + x0], l[y0 + x1], tx);
@@ -139,20 +130,15 @@ impl Noise {
     pub(super) fn around(&self, x: f32, y: f32, period: i32) -> f32 {
         let (fx, fy) = (x.floor(), y.floor());
         let (tx, ty) = (x - fx, y - fy);
-        let (x0, x1) = (
-            (fx as i32).rem_euclid(period) as f32,
-            (fx as i32 + 1).rem_euclid(period) as f32,
-        );
+        let (x0, x1) =
+            ((fx as i32).rem_euclid(period) as f32, (fx as i32 + 1).rem_euclid(period) as f32);
         let upper = mix(self.cell(x0, fy), self.cell(x1, fy), tx);
         let lower = mix(self.cell(x0, fy + 1.0), self.cell(x1, fy + 1.0), tx);
         mix(upper, lower, ty)
     }
 
     fn cell(&self, x: f32, y: f32) -> f32 {
-        let (x, y) = (
-            x as i32 & (LATTICE as i32 - 1),
-            y as i32 & (LATTICE as i32 - 1),
-        );
+        let (x, y) = (x as i32 & (LATTICE as i32 - 1), y as i32 & (LATTICE as i32 - 1));
         self.lattice[y as usize * LATTICE + x as usize]
     }
 

@@ -8,7 +8,7 @@
 use super::ledger::{Outcome, PartRecord, Tally};
 use super::part::Factory;
 use super::random::Random;
-use super::{DefectKind, RenderedPart, SimConfig, SimError};
+use super::{DefectKind, RenderedPart, SimConfig, SimError, TIME_MAX};
 use crate::camera::{Camera, CameraCounts, CameraError, Frame};
 use crate::io::{IoError, OutputRole, Outputs, Trigger, TriggerEdge};
 use crate::time::{Clock, Timestamp};
@@ -86,9 +86,7 @@ impl SimulatedLine {
             settled: 0,
             tally: Tally::default(),
         };
-        Ok(SimulatedLine {
-            world: Arc::new(Mutex::new(world)),
-        })
+        Ok(SimulatedLine { world: Arc::new(Mutex::new(world)) })
     }
 
     // A panic elsewhere leaves plain numbers behind, never half an invariant.
@@ -186,11 +184,7 @@ impl World {
     /// When the frame of part `n` can be had; `None` when it never arrives.
     fn available_at(&self, n: u64) -> Option<Timestamp> {
         let mishaps = self.mishaps(n);
-        let late = if mishaps.late {
-            self.config.faults.late_by
-        } else {
-            Duration::ZERO
-        };
+        let late = if mishaps.late { self.config.faults.late_by } else { Duration::ZERO };
         (!mishaps.dropped).then(|| self.exposed_at(n) + self.config.readout + late)
     }
 
@@ -222,23 +216,13 @@ impl World {
             if to >= self.now {
                 break;
             }
-            let ejected = self
-                .pulses
-                .iter()
-                .any(|&(on, off)| on <= from && off.is_none_or(|off| off >= to));
-            record.outcome = if ejected {
-                Outcome::Ejected
-            } else {
-                Outcome::Passed
-            };
+            let ejected =
+                self.pulses.iter().any(|&(on, off)| on <= from && off.is_none_or(|off| off >= to));
+            record.outcome = if ejected { Outcome::Ejected } else { Outcome::Passed };
             self.tally.count(record.defect.is_some(), ejected);
             self.settled += 1;
             // Later parts come later, so what ended before this one cannot matter any more.
-            while self
-                .pulses
-                .front()
-                .is_some_and(|&(_, off)| off.is_some_and(|off| off < from))
-            {
+            while self.pulses.front().is_some_and(|&(_, off)| off.is_some_and(|off| off < from)) {
                 self.pulses.pop_front();
             }
             while self.ledger.len() > LEDGER_MAX {
@@ -254,9 +238,7 @@ impl World {
     }
 
     fn next_edge_at(&self) -> Option<Timestamp> {
-        let part = self
-            .is_part(self.next_edge)
-            .then(|| self.triggers_at(self.next_edge));
+        let part = self.is_part(self.next_edge).then(|| self.triggers_at(self.next_edge));
         match (self.bounce, part) {
             (Some(bounce), Some(part)) => Some(bounce.min(part)),
             (bounce, part) => bounce.or(part),
@@ -320,10 +302,7 @@ impl Camera for SimulatedLine {
     fn describe(&self) -> String {
         let config = self.config();
         let (width, height) = config.size;
-        format!(
-            "simulated {} line, {width}x{height} RGB, seed {}",
-            config.kind, config.seed
-        )
+        format!("simulated {} line, {width}x{height} RGB, seed {}", config.kind, config.seed)
     }
 
     fn next_frame(
@@ -336,7 +315,7 @@ impl Camera for SimulatedLine {
             if !world.is_part(world.next_frame) {
                 return Err(CameraError::Ended);
             }
-            let deadline = world.now + timeout;
+            let deadline = world.now + timeout.min(TIME_MAX);
             let Some((n, available)) = world.choose_frame(not_before, deadline) else {
                 world.advance(deadline);
                 return Err(CameraError::Timeout { waited: timeout });
@@ -361,7 +340,7 @@ impl Camera for SimulatedLine {
 impl Trigger for SimulatedLine {
     fn wait(&mut self, timeout: Duration) -> Result<Option<TriggerEdge>, IoError> {
         let mut world = self.world();
-        let deadline = world.now + timeout;
+        let deadline = world.now + timeout.min(TIME_MAX);
         match world.next_edge_at() {
             Some(at) if at <= deadline => {
                 world.advance(at);

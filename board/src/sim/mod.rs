@@ -40,18 +40,14 @@ pub enum PartKind {
     Washer,
     /// Moulded plastic cap with vents, grip ribs and brass inserts.
     Cap,
-    /// Black connector housing with two rows of contacts.
+    /// Nylon connector housing with two rows of contacts.
     Connector,
 }
 
 impl PartKind {
     /// Every kind.
-    pub const ALL: [PartKind; 4] = [
-        PartKind::Bracket,
-        PartKind::Washer,
-        PartKind::Cap,
-        PartKind::Connector,
-    ];
+    pub const ALL: [PartKind; 4] =
+        [PartKind::Bracket, PartKind::Washer, PartKind::Cap, PartKind::Connector];
 }
 
 impl fmt::Display for PartKind {
@@ -68,13 +64,9 @@ impl fmt::Display for PartKind {
 impl FromStr for PartKind {
     type Err = SimError;
     fn from_str(name: &str) -> Result<PartKind, SimError> {
-        let known = PartKind::ALL
-            .into_iter()
-            .find(|kind| kind.to_string() == name);
+        let known = PartKind::ALL.into_iter().find(|kind| kind.to_string() == name);
         known.ok_or_else(|| {
-            SimError(format!(
-                "no part {name:?}; there are bracket, washer, cap, connector"
-            ))
+            SimError(format!("no part {name:?}; there are bracket, washer, cap, connector"))
         })
     }
 }
@@ -240,9 +232,7 @@ impl SimConfig {
             if (0.0..=most).contains(&value) {
                 Ok(())
             } else {
-                Err(SimError(format!(
-                    "{name} = {value}: must be from 0 to {most}"
-                )))
+                Err(SimError(format!("{name} = {value}: must be from 0 to {most}")))
             }
         };
         share("defect_rate", self.defect_rate, 1.0)?;
@@ -253,11 +243,7 @@ impl SimConfig {
         share("jitter", self.jitter, 0.4)?;
         share("faults.drop_frame", self.faults.drop_frame, 1.0)?;
         share("faults.late_frame", self.faults.late_frame, 1.0)?;
-        share(
-            "faults.duplicate_trigger",
-            self.faults.duplicate_trigger,
-            1.0,
-        )?;
+        share("faults.duplicate_trigger", self.faults.duplicate_trigger, 1.0)?;
         for (name, side) in [("width", self.size.0), ("height", self.size.1)] {
             if !(SIDE_MIN..=SIM_SIDE_MAX.min(SIDE_MAX)).contains(&side) {
                 return Err(SimError(format!(

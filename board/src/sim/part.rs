@@ -116,18 +116,8 @@ impl Factory {
         }
         let rgb = studio.read_out(&picture, self.noise, &mut Random::new(self.seed, SENSOR, n));
         RenderedPart {
-            frame: Frame {
-                width,
-                height,
-                rgb,
-                sequence,
-                exposed_at,
-            },
-            truth: Truth {
-                defective: defect.is_some(),
-                defect,
-                mask,
-            },
+            frame: Frame { width, height, rgb, sequence, exposed_at },
+            truth: Truth { defective: defect.is_some(), defect, mask },
         }
     }
 
@@ -145,12 +135,7 @@ impl Factory {
         for _ in 0..DRAWS_MAX {
             let flaw = Flaw::draw(kind, &self.studio.design, random);
             let mut spoiled = raw.clone();
-            self.studio.expose(
-                scene,
-                Some(&flaw),
-                self.studio.window(scene, &flaw),
-                &mut spoiled,
-            );
+            self.studio.expose(scene, Some(&flaw), self.studio.window(scene, &flaw), &mut spoiled);
             let spoiled = self.studio.focus(&spoiled, scene.blur);
             let (mask, area, contrast) = self.compare(clean, &spoiled);
             let merit = (area / least).min(1.0) * (contrast / CONTRAST_MIN).min(1.0);
@@ -174,11 +159,7 @@ impl Factory {
             if a == b {
                 continue;
             }
-            let levels = |k: usize| {
-                self.studio
-                    .develop(a[k])
-                    .abs_diff(self.studio.develop(b[k]))
-            };
+            let levels = |k: usize| self.studio.develop(a[k]).abs_diff(self.studio.develop(b[k]));
             let most = levels(0).max(levels(1)).max(levels(2));
             if most > MASK_LEVELS {
                 *out = true;
@@ -186,14 +167,6 @@ impl Factory {
                 sum += u64::from(most);
             }
         }
-        (
-            mask,
-            area as f32,
-            if area == 0 {
-                0.0
-            } else {
-                sum as f32 / area as f32
-            },
-        )
+        (mask, area as f32, if area == 0 { 0.0 } else { sum as f32 / area as f32 })
     }
 }

@@ -47,11 +47,7 @@ impl Random {
 
     /// Uniform in `0..count`; 0 for an empty range.
     pub(super) fn below(&mut self, count: usize) -> usize {
-        if count == 0 {
-            0
-        } else {
-            (self.next() % count as u64) as usize
-        }
+        if count == 0 { 0 } else { (self.next() % count as u64) as usize }
     }
 
     /// One sign or the other.
@@ -87,9 +83,7 @@ mod tests {
     #[test]
     fn normals_have_unit_variance() {
         let mut random = Random::new(7, 0, 0);
-        let values: Vec<f32> = (0..20_000)
-            .flat_map(|_| four_normals(&mut random))
-            .collect();
+        let values: Vec<f32> = (0..20_000).flat_map(|_| four_normals(&mut random)).collect();
         let mean = values.iter().sum::<f32>() / values.len() as f32;
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32;
         assert!(mean.abs() < 0.02, "mean {mean}");

@@ -13,7 +13,8 @@ use super::random::{Random, four_normals};
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) shift: Point,
-    pub(super) angle: f32,
+    /// The part's x axis in the frame.
+    pub(super) axis: Point,
     pub(super) gain: f32,
     /// Brightness gradient over the frame: direction times strength.
     pub(super) gradient: Point,
@@ -46,7 +47,7 @@ impl Scene {
         let lean = (1.0 - up * up).sqrt();
         Scene {
             shift: at(random.around(nuisance.shift), random.around(nuisance.shift)),
-            angle: random.around(nuisance.rotation_deg).to_radians(),
+            axis: Point::toward(random.around(nuisance.rotation_deg).to_radians()),
             gain: 1.0 + random.around(nuisance.light),
             gradient: Point::toward(random.between(0.0, 6.28))
                 * (nuisance.light * random.between(0.2, 0.8)),
@@ -54,38 +55,31 @@ impl Scene {
             blur: random.between(0.07, 0.17),
             grain_at: at(random.between(0.0, 256.0), random.between(0.0, 256.0)),
             belt_at: at(random.between(0.0, 40.0), random.between(0.0, 40.0)),
-            dust: (0..random.below(DUST_MAX + 1))
-                .map(|_| speck(random))
-                .collect(),
+            dust: (0..random.below(DUST_MAX + 1)).map(|_| speck(random)).collect(),
         }
     }
 
     /// Frame coordinates to the part's own.
     fn part(&self, p: Point) -> Point {
-        let (q, along) = (p - self.shift, Point::toward(self.angle));
-        at(q.dot(along), q.dot(along.across()))
+        let q = p - self.shift;
+        at(q.dot(self.axis), q.dot(self.axis.across()))
     }
 
     /// The part's own coordinates to the frame's.
     fn frame(&self, p: Point) -> Point {
-        let along = Point::toward(self.angle);
-        along * p.x + along.across() * p.y + self.shift
+        self.axis * p.x + self.axis.across() * p.y + self.shift
     }
 }
 
 fn speck(random: &mut Random) -> (Point, f32, [f32; 3]) {
     let place = at(random.around(0.38), random.around(0.34));
-    let grey = if random.chance(0.6) {
-        random.between(0.30, 0.5)
-    } else {
-        random.between(0.04, 0.1)
-    };
-    (
-        place,
-        random.between(0.0010, 0.0026),
-        [grey, grey, grey * 0.95],
-    )
+    let grey =
+        if random.chance(0.6) { random.between(0.30, 0.5) } else { random.between(0.04, 0.1) };
+    (place, random.between(0.0010, 0.0026), [grey, grey, grey * 0.95])
 }
+
+/// Distance of the lamp, in frame widths.
+const LAMP: f32 = 1.5;
 
 /// Linear light, RGB, row-major.
 pub(super) type Picture = Vec<[f32; 3]>;
@@ -121,14 +115,7 @@ impl Studio {
             .collect();
         let noise = Noise::new(&mut Random::new(seed, 0x4E01, 0));
         let scale = width.min(height) as f32;
-        Studio {
-            design,
-            noise,
-            width: width as usize,
-            height: height as usize,
-            scale,
-            tone,
-        }
+        Studio { design, noise, width: width as usize, height: height as usize, scale, tone }
     }
 
     fn point(&self, x: f32, y: f32) -> Point {
@@ -139,12 +126,7 @@ impl Studio {
     }
 
     pub(super) fn whole(&self) -> Window {
-        Window {
-            x0: 0,
-            y0: 0,
-            x1: self.width,
-            y1: self.height,
-        }
+        Window { x0: 0, y0: 0, x1: self.width, y1: self.height }
     }
 
     /// The pixels that a flaw can change, its shadow included.
@@ -214,11 +196,7 @@ impl Studio {
         let pixel = 1.0 / self.scale;
         let mut texel;
         match flaw {
-            None => {
-                texel = self
-                    .design
-                    .texel(p, edge, pixel, &super::design::Without::default())
-            }
+            None => texel = self.design.texel(p, edge, pixel, &super::design::Without::default()),
             Some(flaw) => {
                 edge = flaw.bend_edge(p, edge, &self.noise);
                 texel = self.design.texel(p, edge, pixel, &flaw.without());
@@ -229,11 +207,8 @@ impl Studio {
             for (place, radius, colour) in &scene.dust {
                 let q = p - *place;
                 if q.x.abs() < 0.004 && q.y.abs() < 0.004 {
-                    texel.colour = tint(
-                        texel.colour,
-                        *colour,
-                        0.7 * smooth(*radius, 0.0, q.length()),
-                    );
+                    texel.colour =
+                        tint(texel.colour, *colour, 0.7 * smooth(*radius, 0.0, q.length()));
                 }
             }
         }
@@ -270,35 +245,38 @@ impl Studio {
 
     fn face(&self, p: Point, slope: Point, texel: &Texel, scene: &Scene) -> [f32; 3] {
         let material = &self.design.material;
+        let metal = !matches!(material.finish, Finish::Moulded);
         let (tilt, shade) = self.marks(p, scene);
         let rough = material.roughness * texel.grain;
         let (nx, ny) = (-slope.x + tilt.x * rough, -slope.y + tilt.y * rough);
         let length = 1.0 / (nx * nx + ny * ny + 1.0).sqrt();
         let (nx, ny, nz) = (nx * length, ny * length, length);
-        // The light in the part's coordinates.
-        let along = Point::toward(scene.angle);
-        let flat = at(scene.light[0], scene.light[1]);
-        let (lx, ly, lz) = (flat.dot(along), flat.dot(along.across()), scene.light[2]);
+        // The lamp hangs near enough that its direction changes over the part.
+        let flat = at(scene.light[0], scene.light[1]) * LAMP;
+        let flat = at(flat.dot(scene.axis), flat.dot(scene.axis.across())) - p;
+        let lz = scene.light[2] * LAMP;
+        let near = 1.0 / (flat.dot(flat) + lz * lz).sqrt();
+        let (lx, ly, lz) = (flat.x * near, flat.y * near, lz * near);
         let diffuse = (nx * lx + ny * ly + nz * lz).max(0.0);
         // Half-way vector between the light and a camera straight above.
         let half = 1.0 / (lx * lx + ly * ly + (lz + 1.0) * (lz + 1.0)).sqrt();
         let mirror = ((nx * lx + ny * ly + nz * (lz + 1.0)) * half).clamp(0.0, 1.0);
-        let sharp = mirror.powi(24);
-        let anisotropic = if matches!(material.finish, Finish::Moulded) {
-            0.0
-        } else {
-            let lay = self.design.lay(p);
-            let along_lay = lx * lay.x + ly * lay.y + 0.6 * (nx * lay.x + ny * lay.y);
-            (1.0 - along_lay * along_lay).max(0.0).powi(4) * texel.grain
-        };
         // What a face sees of the hall: bright above, darker towards the belt.
-        let sky = 0.5 - 0.55 * ny - 0.25 * nx;
-        let gleam = texel.gloss * (0.75 * sharp + 0.42 * anisotropic * diffuse + 0.16 * sky);
-        let body = 0.30 + 0.16 * sky + 0.72 * diffuse;
-        let streak = 1.0 + 0.10 * shade * texel.grain;
-        texel
-            .colour
-            .map(|c| (c * body + gleam * mix(c, 1.0, 0.35) * 0.62) * streak)
+        let sky = 0.5 - 0.60 * ny - 0.30 * nx;
+        let (body, gleam) = if metal {
+            let lay = self.design.lay(p);
+            let along = lx * lay.x + ly * lay.y;
+            let across = (1.0 - along * along).max(0.0).powi(6) * texel.grain;
+            (
+                0.20 + 0.22 * sky + 0.52 * diffuse,
+                0.60 * mirror.powi(20) + 0.62 * across * diffuse + 0.14 * sky,
+            )
+        } else {
+            (0.28 + 0.20 * sky + 0.66 * diffuse, 0.62 * mirror.powi(28) + 0.14 * sky)
+        };
+        let gleam = gleam * texel.gloss * near * LAMP;
+        let streak = 1.0 + if metal { 0.20 } else { 0.06 } * shade * texel.grain;
+        texel.colour.map(|c| (c * body + gleam * mix(c, 1.0, 0.35) * 0.75) * streak)
     }
 
     /// The woven conveyor belt, shaded by the part that lies on it.
@@ -308,15 +286,11 @@ impl Studio {
             let t = t - t.floor();
             1.0 - (4.0 * (t - 0.5).abs() - 1.0).powi(2)
         };
-        let (u, v) = ((q.x + q.y) * 46.0, (q.x - q.y) * 46.0);
-        let over = if (u.floor() as i32 + v.floor() as i32) & 1 == 0 {
-            wave(u)
-        } else {
-            wave(v)
-        };
+        let (u, v) = ((q.x + q.y) * 40.0, (q.x - q.y) * 40.0);
+        let over = if (u.floor() as i32 + v.floor() as i32) & 1 == 0 { wave(u) } else { wave(v) };
         let cloud = self.noise.cloud(q * 5.0, 3);
         let fuzz = self.noise.at(q.x * 240.0, q.y * 240.0);
-        let tone = 0.80 + 0.20 * over + 0.16 * cloud + 0.07 * fuzz;
+        let tone = 0.68 + 0.34 * over + 0.26 * cloud + 0.12 * fuzz;
         let lit = scene.part(p + self.shadow_offset(scene));
         let mut caster = (self.design.outline)(lit);
         if let Some(flaw) = flaw {
@@ -326,7 +300,7 @@ impl Studio {
         let shadow = smooth(0.014, -0.010, self.design.solid(lit, caster, &without));
         let contact = 1.0 / (1.0 + (edge.max(0.0) / 0.012).powi(2));
         let light = tone * (1.0 - 0.62 * shadow) * (1.0 - 0.5 * contact);
-        [0.050 * light, 0.066 * light, 0.060 * light]
+        [0.062 * light, 0.082 * light, 0.076 * light]
     }
 
     /// The lens: a blur of well under a pixel.
@@ -336,11 +310,8 @@ impl Studio {
             let last = source.len() - 1;
             (0..source.len())
                 .map(|i| {
-                    let (a, b, c) = (
-                        source[i.saturating_sub(step)],
-                        source[i],
-                        source[(i + step).min(last)],
-                    );
+                    let (a, b, c) =
+                        (source[i.saturating_sub(step)], source[i], source[(i + step).min(last)]);
                     [0, 1, 2].map(|k| blur * (a[k] + c[k]) + keep * b[k])
                 })
                 .collect()

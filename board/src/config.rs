@@ -1,0 +1,190 @@
+//! The board file: which device plays which role. A new board needs no Rust.
+//!
+//! Parsed once into types that cannot hold a wrong value; whatever is wrong with the text is said with key,
+//! line and remedy.
+
+mod table;
+
+use crate::camera::pixels::PixelFormat;
+use crate::io::OutputRole;
+use crate::sim::SimConfig;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Largest board file.
+pub const FILE_MAX: u64 = 64 * 1024;
+/// Most GPIO lines.
+pub const GPIO_MAX: usize = 32;
+/// Most serial ports.
+pub const SERIAL_MAX: usize = 4;
+/// Longest debounce time.
+pub const DEBOUNCE_MAX: Duration = Duration::from_secs(1);
+/// Highest line number on a GPIO chip.
+pub const LINE_MAX: u32 = 1023;
+/// Baud rates that ports commonly do.
+pub const BAUD_RATES: [u32; 8] = [9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
+/// Longest time between the start of an exposure and the driver's time stamp.
+pub const EXPOSURE_LAG_MAX: Duration = Duration::from_secs(1);
+
+/// A board, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Board {
+    /// What people call it.
+    pub name: String,
+    /// Its one camera.
+    pub camera: CameraConfig,
+    /// The line on which parts announce themselves; without it every frame is a part.
+    pub trigger: Option<InputLine>,
+    /// The operator's teach button.
+    pub teach: Option<InputLine>,
+    /// Output lines, each role at most once.
+    pub outputs: Vec<OutputLine>,
+    /// Ports that results are written to.
+    pub serial: Vec<SerialConfig>,
+}
+
+/// Which camera.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CameraConfig {
+    /// A camera of the kernel.
+    V4l2(V4l2Config),
+    /// A folder of pictures.
+    Files(FilesConfig),
+    /// The simulated line, which brings its own trigger and outputs.
+    Simulated(SimConfig),
+}
+
+/// A V4L2 camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V4l2Config {
+    /// The device node; a link under `/dev/v4l/by-path` stays the same over restarts.
+    pub path: PathBuf,
+    /// The driver's `bus_info` that this camera must have.
+    pub bus: Option<String>,
+    /// Pixel packing.
+    pub format: PixelFormat,
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// How long before the driver's stamp the exposure began, for drivers that stamp the frame's end.
+    pub exposure_lag: Duration,
+}
+
+/// A folder as a camera.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilesConfig {
+    /// The folder.
+    pub path: PathBuf,
+    /// Pictures per second.
+    pub rate: f32,
+    /// Over and over.
+    pub repeat: bool,
+}
+
+/// One wire on a GPIO chip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    /// The chip, as `/dev/gpiochip0`.
+    pub chip: PathBuf,
+    /// Its line.
+    pub line: u32,
+    /// Whether active means a low level.
+    pub active_low: bool,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputLine {
+    /// Where it is wired.
+    pub wire: Wire,
+    /// Changes shorter than this are not seen.
+    pub debounce: Duration,
+}
+
+/// An output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputLine {
+    /// What it means.
+    pub role: OutputRole,
+    /// Where it is wired.
+    pub wire: Wire,
+    /// Whether it is active when nobody drives it any more: at start and after the program's end.
+    pub fail_safe: bool,
+}
+
+/// A serial port for results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SerialConfig {
+    /// The port.
+    pub path: PathBuf,
+    /// Its speed.
+    pub baud: u32,
+}
+
+/// What is wrong with a board file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, when it is known.
+    pub file: Option<PathBuf>,
+    /// The line, from 1.
+    pub line: Option<usize>,
+    /// The key, as `[camera] width`; empty where the text is not TOML.
+    pub key: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{}", file.display())?,
+            None => f.write_str("board file")?,
+        }
+        if let Some(line) = self.line {
+            write!(f, " line {line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}; {}", self.what, self.remedy)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Board {
+    /// Parses the text of a board file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with key, line and remedy.
+    pub fn parse(text: &str) -> Result<Board, ConfigError> {
+        table::parse(text)
+    }
+
+    /// Reads and parses a board file.
+    ///
+    /// # Errors
+    /// As [`Board::parse`], or the file cannot be read.
+    pub fn load(path: &Path) -> Result<Board, ConfigError> {
+        let unread = |what: String| ConfigError {
+            file: Some(path.to_owned()),
+            line: None,
+            key: String::new(),
+            what,
+            remedy: "name a readable board file (examples: board/boards/*.toml)".to_owned(),
+        };
+        let size = std::fs::metadata(path).map_err(|e| unread(e.to_string()))?.len();
+        if size > FILE_MAX {
+            return Err(unread(format!("{size} bytes; a board file has at most {FILE_MAX}")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| unread(e.to_string()))?;
+        Board::parse(&text).map_err(|e| ConfigError { file: Some(path.to_owned()), ..e })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,492 @@
+//! The board file as it is written, and its way into checked types.
+
+use super::{
+    BAUD_RATES, Board, CameraConfig, ConfigError, DEBOUNCE_MAX, EXPOSURE_LAG_MAX, FilesConfig,
+    GPIO_MAX, InputLine, LINE_MAX, OutputLine, SERIAL_MAX, SerialConfig, V4l2Config, Wire,
+};
+use crate::camera::files::RATE_MAX;
+use crate::camera::pixels::PixelFormat;
+use crate::camera::{SIDE_MAX, SIDE_MIN};
+use crate::io::OutputRole;
+use crate::sim::{PartKind, SimConfig};
+use serde::Deserialize;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Spanned;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BoardTable {
+    name: Spanned<String>,
+    camera: Spanned<CameraTable>,
+    #[serde(default)]
+    gpio: Vec<Spanned<GpioTable>>,
+    #[serde(default)]
+    serial: Vec<Spanned<SerialTable>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    V4l2,
+    Files,
+    Simulated,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CameraTable {
+    kind: Kind,
+    path: Option<Spanned<PathBuf>>,
+    bus: Option<Spanned<String>>,
+    format: Option<Spanned<PixelFormat>>,
+    width: Option<Spanned<u32>>,
+    height: Option<Spanned<u32>>,
+    exposure_lag_us: Option<Spanned<u32>>,
+    rate: Option<Spanned<f32>>,
+    repeat: Option<Spanned<bool>>,
+    part: Option<Spanned<PartKind>>,
+    seed: Option<Spanned<u64>>,
+    parts: Option<Spanned<u64>>,
+    defect_rate: Option<Spanned<f32>>,
+    interval_ms: Option<Spanned<u32>>,
+    travel_ms: Option<Spanned<u32>>,
+    shift: Option<Spanned<f32>>,
+    rotation_deg: Option<Spanned<f32>>,
+    light: Option<Spanned<f32>>,
+    noise: Option<Spanned<f32>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    Trigger,
+    Teach,
+    Reject,
+    Pass,
+    Ready,
+    Fault,
+    Heartbeat,
+}
+
+impl Role {
+    fn output(self) -> Option<OutputRole> {
+        match self {
+            Role::Trigger | Role::Teach => None,
+            Role::Reject => Some(OutputRole::Reject),
+            Role::Pass => Some(OutputRole::Pass),
+            Role::Ready => Some(OutputRole::Ready),
+            Role::Fault => Some(OutputRole::Fault),
+            Role::Heartbeat => Some(OutputRole::Heartbeat),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Polarity {
+    High,
+    Low,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Active,
+    Inactive,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GpioTable {
+    role: Spanned<Role>,
+    chip: Spanned<PathBuf>,
+    line: Spanned<u32>,
+    active: Polarity,
+    fail_safe: Option<Spanned<Level>>,
+    debounce_us: Option<Spanned<u32>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SerialRole {
+    Results,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SerialTable {
+    #[allow(
+        dead_code,
+        reason = "one role so far; the key is there so that a file says what a port is for"
+    )]
+    role: SerialRole,
+    path: Spanned<PathBuf>,
+    baud: Spanned<u32>,
+}
+
+/// The text, to turn places into line numbers.
+struct Source<'a>(&'a str);
+
+impl Source<'_> {
+    fn line(&self, place: &Range<usize>) -> usize {
+        let before = &self.0.as_bytes()[..place.start.min(self.0.len())];
+        1 + before.iter().filter(|&&b| b == b'\n').count()
+    }
+
+    fn error(
+        &self,
+        place: &Range<usize>,
+        key: &str,
+        what: impl Display,
+        remedy: impl Display,
+    ) -> ConfigError {
+        ConfigError {
+            file: None,
+            line: Some(self.line(place)),
+            key: key.to_owned(),
+            what: what.to_string(),
+            remedy: remedy.to_string(),
+        }
+    }
+
+    /// The value, or an error that says where it is missing.
+    fn need<T: Clone>(
+        &self,
+        value: &Option<Spanned<T>>,
+        table: &Range<usize>,
+        key: &str,
+    ) -> Result<T, ConfigError> {
+        match value {
+            Some(value) => Ok(value.get_ref().clone()),
+            None => Err(self.error(table, key, "missing", "add it to this table")),
+        }
+    }
+
+    fn within<T: PartialOrd + Copy + Display>(
+        &self,
+        value: &Spanned<T>,
+        range: RangeInclusive<T>,
+        key: &str,
+    ) -> Result<T, ConfigError> {
+        let it = *value.get_ref();
+        if range.contains(&it) {
+            return Ok(it);
+        }
+        let remedy = format!("set it from {} to {}", range.start(), range.end());
+        Err(self.error(&value.span(), key, format!("{it} is out of range"), remedy))
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Board, ConfigError> {
+    let source = Source(text);
+    let table: BoardTable = toml::from_str(text).map_err(|e| ConfigError {
+        file: None,
+        line: e.span().map(|span| source.line(&span)),
+        key: String::new(),
+        what: e.message().replace('\n', ", "),
+        remedy: "board/boards/*.toml show every key".to_owned(),
+    })?;
+    if table.name.get_ref().trim().is_empty() {
+        return Err(source.error(
+            &table.name.span(),
+            "name",
+            "empty",
+            "say what people call this board",
+        ));
+    }
+    let camera = camera(&source, &table.camera)?;
+    let mut board = Board {
+        name: table.name.into_inner(),
+        camera,
+        trigger: None,
+        teach: None,
+        outputs: Vec::new(),
+        serial: Vec::new(),
+    };
+    gpio(&source, &table.gpio, &mut board)?;
+    serial(&source, &table.serial, &mut board)?;
+    Ok(board)
+}
+
+fn camera(source: &Source<'_>, table: &Spanned<CameraTable>) -> Result<CameraConfig, ConfigError> {
+    let (place, camera) = (table.span(), table.get_ref());
+    foreign_keys(source, camera)?;
+    match camera.kind {
+        Kind::V4l2 => v4l2(source, &place, camera).map(CameraConfig::V4l2),
+        Kind::Files => {
+            let path = path(source, &camera.path, &place, "[camera] path")?;
+            let rate = match &camera.rate {
+                Some(rate) => source.within(rate, f32::MIN_POSITIVE..=RATE_MAX, "[camera] rate")?,
+                None => 10.0,
+            };
+            let repeat = camera.repeat.as_ref().is_some_and(|repeat| *repeat.get_ref());
+            Ok(CameraConfig::Files(FilesConfig { path, rate, repeat }))
+        }
+        Kind::Simulated => simulated(source, &place, camera).map(CameraConfig::Simulated),
+    }
+}
+
+/// Keys of another kind of camera are mistakes, not ornaments.
+fn foreign_keys(source: &Source<'_>, camera: &CameraTable) -> Result<(), ConfigError> {
+    use Kind::{Files, Simulated, V4l2};
+    fn place<T>(value: &Option<Spanned<T>>) -> Option<Range<usize>> {
+        value.as_ref().map(Spanned::span)
+    }
+    let keys: [(&str, Option<Range<usize>>, &[Kind]); 18] = [
+        ("path", place(&camera.path), &[V4l2, Files]),
+        ("bus", place(&camera.bus), &[V4l2]),
+        ("format", place(&camera.format), &[V4l2]),
+        ("width", place(&camera.width), &[V4l2, Simulated]),
+        ("height", place(&camera.height), &[V4l2, Simulated]),
+        ("exposure_lag_us", place(&camera.exposure_lag_us), &[V4l2]),
+        ("rate", place(&camera.rate), &[Files]),
+        ("repeat", place(&camera.repeat), &[Files]),
+        ("part", place(&camera.part), &[Simulated]),
+        ("seed", place(&camera.seed), &[Simulated]),
+        ("parts", place(&camera.parts), &[Simulated]),
+        ("defect_rate", place(&camera.defect_rate), &[Simulated]),
+        ("interval_ms", place(&camera.interval_ms), &[Simulated]),
+        ("travel_ms", place(&camera.travel_ms), &[Simulated]),
+        ("shift", place(&camera.shift), &[Simulated]),
+        ("rotation_deg", place(&camera.rotation_deg), &[Simulated]),
+        ("light", place(&camera.light), &[Simulated]),
+        ("noise", place(&camera.noise), &[Simulated]),
+    ];
+    for (key, place, kinds) in keys {
+        if let Some(place) = place.filter(|_| !kinds.contains(&camera.kind)) {
+            let what = "does not belong to this kind of camera";
+            return Err(source.error(
+                &place,
+                &format!("[camera] {key}"),
+                what,
+                "remove it or correct kind",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn path(
+    source: &Source<'_>,
+    value: &Option<Spanned<PathBuf>>,
+    table: &Range<usize>,
+    key: &str,
+) -> Result<PathBuf, ConfigError> {
+    let path = source.need(value, table, key)?;
+    let place = value.as_ref().map_or_else(|| table.clone(), Spanned::span);
+    // A NUL cannot be handed to the kernel.
+    if path.as_os_str().is_empty() || path.to_string_lossy().contains('\0') {
+        return Err(source.error(&place, key, "not a path", "name a device or folder"));
+    }
+    Ok(path)
+}
+
+fn v4l2(
+    source: &Source<'_>,
+    place: &Range<usize>,
+    camera: &CameraTable,
+) -> Result<V4l2Config, ConfigError> {
+    let side = |value: &Option<Spanned<u32>>, key: &str| {
+        source.need(value, place, key)?;
+        value.as_ref().map_or(Ok(0), |value| source.within(value, SIDE_MIN..=SIDE_MAX, key))
+    };
+    let format = source.need(&camera.format, place, "[camera] format")?;
+    let width = side(&camera.width, "[camera] width")?;
+    if let Some(value) =
+        camera.width.as_ref().filter(|_| format == PixelFormat::Yuyv && width % 2 == 1)
+    {
+        let what = format!("{width} is odd, YUYV packs pixels in pairs");
+        return Err(source.error(&value.span(), "[camera] width", what, "set an even width"));
+    }
+    let lag_max = EXPOSURE_LAG_MAX.as_micros() as u32;
+    let lag = match &camera.exposure_lag_us {
+        Some(lag) => source.within(lag, 0..=lag_max, "[camera] exposure_lag_us")?,
+        None => 0,
+    };
+    Ok(V4l2Config {
+        path: path(source, &camera.path, place, "[camera] path")?,
+        bus: camera.bus.as_ref().map(|bus| bus.get_ref().clone()),
+        format,
+        width,
+        height: side(&camera.height, "[camera] height")?,
+        exposure_lag: Duration::from_micros(u64::from(lag)),
+    })
+}
+
+fn simulated(
+    source: &Source<'_>,
+    place: &Range<usize>,
+    camera: &CameraTable,
+) -> Result<SimConfig, ConfigError> {
+    fn or<T: Copy>(value: &Option<Spanned<T>>, default: T) -> T {
+        value.as_ref().map_or(default, |value| *value.get_ref())
+    }
+    let millis = |value: &Option<Spanned<u32>>, default: Duration| {
+        value.as_ref().map_or(default, |value| Duration::from_millis(u64::from(*value.get_ref())))
+    };
+    let usual = SimConfig::default();
+    let config = SimConfig {
+        seed: or(&camera.seed, usual.seed),
+        kind: or(&camera.part, usual.kind),
+        parts: or(&camera.parts, usual.parts),
+        defect_rate: or(&camera.defect_rate, usual.defect_rate),
+        size: (or(&camera.width, usual.size.0), or(&camera.height, usual.size.1)),
+        shift: or(&camera.shift, usual.shift),
+        rotation_deg: or(&camera.rotation_deg, usual.rotation_deg),
+        light: or(&camera.light, usual.light),
+        noise: or(&camera.noise, usual.noise),
+        interval: millis(&camera.interval_ms, usual.interval),
+        travel: millis(&camera.travel_ms, usual.travel),
+        ..usual
+    };
+    config.check().map_err(|e| {
+        source.error(place, "[camera]", e, "correct it or leave it out for the usual value")
+    })?;
+    Ok(config)
+}
+
+fn gpio(
+    source: &Source<'_>,
+    tables: &[Spanned<GpioTable>],
+    board: &mut Board,
+) -> Result<(), ConfigError> {
+    let Some(first) = tables.first() else { return Ok(()) };
+    if matches!(board.camera, CameraConfig::Simulated(_)) {
+        let what = "the simulated line brings its own trigger and outputs";
+        return Err(source.error(
+            &first.span(),
+            "[[gpio]]",
+            what,
+            "remove it or take another camera",
+        ));
+    }
+    if let Some(extra) = tables.get(GPIO_MAX) {
+        let what = format!("more than {GPIO_MAX} lines");
+        return Err(source.error(&extra.span(), "[[gpio]]", what, "remove some"));
+    }
+    for (i, table) in tables.iter().enumerate() {
+        let line = table.get_ref();
+        let role = *line.role.get_ref();
+        let number = source.within(&line.line, 0..=LINE_MAX, "[[gpio]] line")?;
+        let chip = line.chip.get_ref().clone();
+        for earlier in tables[..i].iter().map(Spanned::get_ref) {
+            if *earlier.role.get_ref() == role {
+                return Err(source.error(
+                    &line.role.span(),
+                    "[[gpio]] role",
+                    "given twice",
+                    "keep one line per role",
+                ));
+            }
+            if *earlier.chip.get_ref() == chip && *earlier.line.get_ref() == number {
+                let what = format!("{} line {number} has a role already", chip.display());
+                return Err(source.error(
+                    &line.line.span(),
+                    "[[gpio]] line",
+                    what,
+                    "give it one role",
+                ));
+            }
+        }
+        let wire = Wire { chip, line: number, active_low: line.active == Polarity::Low };
+        match role.output() {
+            Some(role) => board.outputs.push(output(source, role, wire, line)?),
+            None => {
+                let input = input(source, wire, line)?;
+                *(if role == Role::Trigger { &mut board.trigger } else { &mut board.teach }) =
+                    Some(input);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn output(
+    source: &Source<'_>,
+    role: OutputRole,
+    wire: Wire,
+    line: &GpioTable,
+) -> Result<OutputLine, ConfigError> {
+    if let Some(debounce) = &line.debounce_us {
+        return Err(source.error(
+            &debounce.span(),
+            "[[gpio]] debounce_us",
+            "this is an output",
+            "remove it",
+        ));
+    }
+    let Some(fail_safe) = &line.fail_safe else {
+        let what = "an output needs its level for when nobody drives it";
+        let remedy = "set \"active\" or \"inactive\", whichever is safe on this machine";
+        return Err(source.error(&line.role.span(), "[[gpio]] fail_safe", what, remedy));
+    };
+    // Both say that all is well, which a dead camera must never say.
+    let promise = matches!(role, OutputRole::Pass | OutputRole::Ready | OutputRole::Heartbeat);
+    let active = *fail_safe.get_ref() == Level::Active;
+    if promise && active {
+        let what = format!("{role} would be active with nobody inspecting");
+        return Err(source.error(
+            &fail_safe.span(),
+            "[[gpio]] fail_safe",
+            what,
+            "set \"inactive\"",
+        ));
+    }
+    Ok(OutputLine { role, wire, fail_safe: active })
+}
+
+fn input(source: &Source<'_>, wire: Wire, line: &GpioTable) -> Result<InputLine, ConfigError> {
+    if let Some(fail_safe) = &line.fail_safe {
+        return Err(source.error(
+            &fail_safe.span(),
+            "[[gpio]] fail_safe",
+            "this is an input",
+            "remove it",
+        ));
+    }
+    let most = DEBOUNCE_MAX.as_micros() as u32;
+    let debounce = match &line.debounce_us {
+        Some(debounce) => source.within(debounce, 0..=most, "[[gpio]] debounce_us")?,
+        None => 0,
+    };
+    Ok(InputLine { wire, debounce: Duration::from_micros(u64::from(debounce)) })
+}
+
+fn serial(
+    source: &Source<'_>,
+    tables: &[Spanned<SerialTable>],
+    board: &mut Board,
+) -> Result<(), ConfigError> {
+    if let Some(extra) = tables.get(SERIAL_MAX) {
+        let what = format!("more than {SERIAL_MAX} ports");
+        return Err(source.error(&extra.span(), "[[serial]]", what, "remove some"));
+    }
+    for (i, table) in tables.iter().enumerate() {
+        let port = table.get_ref();
+        let path = port.path.get_ref().clone();
+        if tables[..i].iter().any(|earlier| *earlier.get_ref().path.get_ref() == path) {
+            return Err(source.error(
+                &port.path.span(),
+                "[[serial]] path",
+                "given twice",
+                "open each port once",
+            ));
+        }
+        let baud = *port.baud.get_ref();
+        if !BAUD_RATES.contains(&baud) {
+            let rates = BAUD_RATES.map(|rate| rate.to_string()).join(", ");
+            let what = format!("{baud} is no baud rate");
+            return Err(source.error(
+                &port.baud.span(),
+                "[[serial]] baud",
+                what,
+                format!("set one of {rates}"),
+            ));
+        }
+        board.serial.push(SerialConfig { path, baud });
+    }
+    Ok(())
+}

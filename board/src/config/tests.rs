@@ -1,0 +1,146 @@
+use super::*;
+use proptest::prelude::*;
+
+const USB: &str = include_str!("../../boards/generic-usb-camera.toml");
+const SIMULATED: &str = include_str!("../../boards/simulated.toml");
+
+#[test]
+fn the_examples_parse() {
+    let board = Board::parse(USB).unwrap();
+    let CameraConfig::V4l2(camera) = &board.camera else { panic!("not V4L2: {board:?}") };
+    assert_eq!((camera.width, camera.height, camera.format), (1280, 720, PixelFormat::Mjpeg));
+    let trigger = board.trigger.as_ref().unwrap();
+    assert_eq!((trigger.wire.line, trigger.debounce), (17, Duration::from_micros(500)));
+    let roles: Vec<OutputRole> = board.outputs.iter().map(|output| output.role).collect();
+    assert_eq!(roles, [OutputRole::Reject, OutputRole::Fault, OutputRole::Heartbeat]);
+    assert!(board.outputs.iter().find(|o| o.role == OutputRole::Fault).unwrap().fail_safe);
+    assert_eq!(board.serial, [SerialConfig { path: PathBuf::from("/dev/ttyUSB0"), baud: 115_200 }]);
+
+    let board = Board::parse(SIMULATED).unwrap();
+    let CameraConfig::Simulated(line) = &board.camera else { panic!("not simulated: {board:?}") };
+    assert_eq!(
+        (line.size, line.shift, line.rotation_deg, line.light),
+        ((512, 512), 0.03, 3.0, 0.15)
+    );
+    assert!(board.trigger.is_none() && board.outputs.is_empty());
+}
+
+/// The USB example with one piece of text replaced.
+fn changed(from: &str, to: &str) -> String {
+    assert!(USB.contains(from), "{from:?} is not in the example");
+    Board::parse(&USB.replacen(from, to, 1)).unwrap_err().to_string()
+}
+
+fn line_of(what: &str) -> usize {
+    1 + USB[..USB.find(what).unwrap()].matches('\n').count()
+}
+
+#[test]
+fn errors_name_key_line_and_remedy() {
+    let width = line_of("width = 1280");
+    let error = changed("width = 1280", "width = 9999");
+    let wanted = format!(
+        "board file line {width}: [camera] width: 9999 is out of range; set it from 16 to 8192"
+    );
+    assert_eq!(error, wanted);
+    let error = changed("width = 1280", "widht = 1280");
+    assert!(
+        error.contains(&format!("line {width}")) && error.contains("unknown field `widht`"),
+        "{error}"
+    );
+    let error = changed("width = 1280\n", "");
+    assert!(error.contains("[camera] width: missing"), "{error}");
+    let error = changed("\"MJPG\"", "\"H264\"");
+    assert!(error.contains("H264") && error.contains("YUYV"), "{error}");
+    let error = changed("baud = 115200", "baud = 12");
+    assert!(error.contains("[[serial]] baud: 12 is no baud rate; set one of 9600"), "{error}");
+    let error = changed("line = 27", "line = 17");
+    assert!(error.contains("/dev/gpiochip0 line 17 has a role already"), "{error}");
+    let error = changed("role = \"fault\"", "role = \"reject\"");
+    assert!(error.contains("[[gpio]] role: given twice"), "{error}");
+    let error = changed("debounce_us = 500", "fail_safe = \"active\"");
+    assert!(error.contains("this is an input; remove it"), "{error}");
+    let error = changed("debounce_us = 500", "debounce_us = 2000000");
+    assert!(error.contains("2000000 is out of range; set it from 0 to 1000000"), "{error}");
+}
+
+#[test]
+fn a_dead_camera_never_promises() {
+    let heartbeat = "role = \"heartbeat\"\nchip = \"/dev/gpiochip0\"\nline = 23\nactive = \"high\"\nfail_safe = \"";
+    let error = changed(&format!("{heartbeat}inactive"), &format!("{heartbeat}active"));
+    assert!(error.contains("heartbeat would be active with nobody inspecting"), "{error}");
+}
+
+#[test]
+fn keys_of_another_camera_are_mistakes() {
+    let error = changed("width = 1280", "width = 1280\nrate = 3.0");
+    assert!(error.contains("[camera] rate: does not belong to this kind of camera"), "{error}");
+    let error = Board::parse(
+        "name = \"x\"\n[camera]\nkind = \"simulated\"\n[[gpio]]\nrole = \"trigger\"\n\
+                              chip = \"c\"\nline = 1\nactive = \"high\"\n",
+    );
+    assert!(error.unwrap_err().to_string().contains("brings its own trigger"));
+    let error =
+        Board::parse("name = \"x\"\n[camera]\nkind = \"simulated\"\nlight = 2.0\n").unwrap_err();
+    assert_eq!(error.line, Some(2));
+    assert!(error.what.contains("light = 2"), "{error}");
+}
+
+#[test]
+fn odd_yuyv_and_odd_files() {
+    let text = USB.replace("\"MJPG\"", "\"YUYV\"").replace("width = 1280", "width = 1281");
+    assert!(Board::parse(&text).unwrap_err().to_string().contains("packs pixels in pairs"));
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Board::load(&folder.path().join("no.toml")).unwrap_err().to_string();
+    assert!(
+        missing.contains("no.toml") && missing.contains("name a readable board file"),
+        "{missing}"
+    );
+    let path = folder.path().join("big.toml");
+    std::fs::write(&path, vec![b'#'; FILE_MAX as usize + 1]).unwrap();
+    assert!(Board::load(&path).unwrap_err().to_string().contains("at most 65536"));
+    std::fs::write(&path, "name = 3").unwrap();
+    assert!(Board::load(&path).unwrap_err().to_string().contains("big.toml line 1"));
+}
+
+#[test]
+fn files_camera() {
+    let text = "name = \"replay\"\n[camera]\nkind = \"files\"\npath = \"parts\"\nrate = 4.0\nrepeat = true\n";
+    let board = Board::parse(text).unwrap();
+    let files = FilesConfig { path: PathBuf::from("parts"), rate: 4.0, repeat: true };
+    assert_eq!(board.camera, CameraConfig::Files(files));
+    for bad in ["0.0", "-1.0", "nan", "inf", "1e9"] {
+        assert!(Board::parse(&text.replace("4.0", bad)).is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = Board::parse(&text);
+    }
+
+    #[test]
+    fn damaged_examples_never_panic(at in 0usize..4000, to in any::<char>(), cut in 0usize..4000) {
+        let mut text: Vec<char> = USB.chars().collect();
+        let (at, cut) = (at % text.len(), cut % text.len());
+        text[at] = to;
+        let damaged: String = text.iter().collect();
+        if let Err(error) = Board::parse(&damaged) {
+            prop_assert!(!error.to_string().contains('\n'));
+        }
+        text.truncate(cut);
+        let _ = Board::parse(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn numbers_are_bounded(width in any::<i64>(), line in any::<i64>()) {
+        let text = USB.replace("width = 1280", &format!("width = {width}"))
+            .replace("line = 27", &format!("line = {line}"));
+        if let Ok(board) = Board::parse(&text) {
+            let CameraConfig::V4l2(camera) = board.camera else { panic!() };
+            prop_assert!((16..=8192).contains(&camera.width));
+            prop_assert!(board.outputs.iter().all(|output| output.wire.line <= LINE_MAX));
+        }
+    }
+}
