@@ -1,1 +1,10 @@
-//! placeholder
+//! What runs at the desk: change-pair synthesis, training, export and evaluation. The camera
+//! depends on nothing in here.
+
+pub mod cli;
+pub mod eval;
+pub mod export;
+pub mod net;
+pub mod progress;
+pub mod synth;
+pub mod train;

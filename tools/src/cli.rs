@@ -1,0 +1,41 @@
+//! The command line of `touchstone-tools`.
+
+use clap::{Parser, Subcommand};
+
+use crate::{eval, export, synth, train};
+
+/// Makes, measures and exports the models that the camera runs.
+#[derive(Debug, Parser)]
+#[command(name = "touchstone-tools", version, about, propagate_version = true)]
+pub struct Cli {
+    /// Say more on stderr (-v: steps, -vv: details).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make change pairs (prompt, query, mask) from any folder of pictures.
+    Synth(synth::SynthArgs),
+    /// Train a network.
+    #[command(subcommand)]
+    Train(train::TrainCommand),
+    /// Turn a training run into a model package: ONNX, then the NNEF that the camera loads.
+    Export(export::ExportArgs),
+    /// Measure a model package on pictures in the MVTec AD layout.
+    Eval(eval::EvalArgs),
+}
+
+/// Runs one command line.
+pub fn run(cli: &Cli) -> anyhow::Result<()> {
+    match &cli.command {
+        Command::Synth(args) => synth::run(args),
+        Command::Train(command) => train::run(command),
+        Command::Export(args) => export::run(args),
+        Command::Eval(args) => eval::run(args),
+    }
+}

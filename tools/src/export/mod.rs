@@ -1,0 +1,171 @@
+//! A training run to a model package: ONNX first, then the NNEF that the camera loads, then a
+//! card with calibration, and golden vectors computed by the training framework.
+
+pub mod calibrate;
+pub mod golden;
+pub mod graphs;
+pub mod nnef;
+pub mod onnx;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::tensor::Device;
+use clap::Args;
+use touchstone_models::engine::EngineKind;
+use touchstone_models::fusion::FusionRule;
+use touchstone_models::oneprompt::OnePrompt;
+use touchstone_models::package::{
+    ARCHITECTURE, Calibration, EncodeGraph, FeatureTensors, FusionConstants, Input, ModelCard,
+    ModelPackage, SegmentGraph, Training,
+};
+
+use crate::net::oneprompt::OnePromptNet;
+use crate::progress;
+use crate::synth::Library;
+use crate::train::encoder::command_line;
+use crate::train::{RunFolder, RunState, batch};
+use graphs::Sizes;
+
+/// `touchstone-tools export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Run folder of `train oneprompt`.
+    #[arg(long)]
+    pub run: PathBuf,
+    /// Folder of the model package; its name is the model's id.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Side of the input in pixels, a multiple of 16.
+    #[arg(long, default_value_t = 256)]
+    pub size: usize,
+    /// Folder of pictures to calibrate on. Left out: the calibration of an existing package in
+    /// --out is kept, a new package is refused.
+    #[arg(long)]
+    pub pictures: Option<PathBuf>,
+    /// What the pictures are, with licence, for the model card; repeatable.
+    #[arg(long)]
+    pub source: Vec<String>,
+    /// Version of the model.
+    #[arg(long, default_value_t = 1)]
+    pub version: u32,
+    /// Day for the model card, YYYY-MM-DD.
+    #[arg(long)]
+    pub date: String,
+}
+
+/// Constants of the joint map, found once on the development sets (see the model card of the
+/// shipped weights) and the same for every product.
+pub const FUSION: FusionConstants = FusionConstants {
+    rule: FusionRule::NoisyOr,
+    change_weight: 1.0,
+    nearest_weight: 0.5,
+    position_weight: 0.5,
+    region_level: 0.5,
+};
+
+/// Runs the export.
+pub fn run(args: &ExportArgs) -> Result<()> {
+    ensure!(args.size % 16 == 0 && args.size >= 64, "--size must be a multiple of 16, at least 64");
+    let id = args
+        .out
+        .file_name()
+        .and_then(|n| n.to_str())
+        .with_context(|| format!("--out {}: the last part must be the model's id", args.out.display()))?;
+    let folder = RunFolder::open(&args.run)?;
+    let state = folder.state()?.context("run without state")?;
+    ensure!(state.stage == "oneprompt", "{}: not a `train oneprompt` run", args.run.display());
+    let device = Device::flex();
+    let model = folder.load(OnePromptNet::new(&state.net, &device))?;
+
+    let sizes = Sizes { input: args.size, net: state.net };
+    let (encode, segment) = graphs::build(&model, &sizes)?;
+    let onnx = folder.path("onnx");
+    std::fs::create_dir_all(&onnx).with_context(|| onnx.display().to_string())?;
+    for (name, bytes) in [("encode", &encode), ("segment", &segment)] {
+        let path = onnx.join(format!("{name}.onnx"));
+        touchstone_models::files::write_atomic(&path, bytes)
+            .with_context(|| path.display().to_string())?;
+    }
+    let encode = nnef::from_onnx(&encode, "encode")?;
+    let segment = nnef::from_onnx(&segment, "segment")?;
+
+    let mut card = card(id, args, &state, &sizes);
+    if args.pictures.is_none() {
+        let existing = ModelPackage::open(&args.out).map_err(|e| {
+            anyhow!("{e}\nwithout --pictures the calibration must come from an existing package")
+        })?;
+        card.calibration = existing.card().calibration;
+    }
+    if let Some(pictures) = &args.pictures {
+        let library = Library::open(pictures, progress::decoding())?;
+        let draft = tempfolder(&args.out)?;
+        let load = |calibration: Calibration| -> Result<OnePrompt> {
+            let card = ModelCard { calibration, ..card.clone() };
+            let package = ModelPackage::write(&draft, card, &encode, &segment)
+                .map_err(|e| anyhow!("{e}"))?;
+            OnePrompt::load(&package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
+        };
+        let fitted = calibrate::fit(&library, args.size as u32, state.seed, load);
+        let removed = std::fs::remove_dir_all(&draft);
+        card.calibration = fitted?;
+        removed.with_context(|| format!("{}: cannot be removed", draft.display()))?;
+    }
+    let package = ModelPackage::write(&args.out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
+    golden::write(&args.out.join("golden"), &model, args.size, &device)?;
+    println!(
+        "model {} written to {} ({:.1} MB)",
+        package.id(),
+        args.out.display(),
+        (encode.len() + segment.len()) as f64 / 1e6
+    );
+    Ok(())
+}
+
+/// A sibling of the package for the uncalibrated draft, so that the package itself is never seen
+/// half made.
+fn tempfolder(out: &Path) -> Result<PathBuf> {
+    let name = out.file_name().and_then(|n| n.to_str()).context("--out has no name")?;
+    let draft = out.with_file_name(format!("{name}-draft-{}", std::process::id()));
+    std::fs::create_dir_all(&draft).with_context(|| format!("{}: cannot be made", draft.display()))?;
+    Ok(draft)
+}
+
+fn card(id: &str, args: &ExportArgs, state: &RunState, sizes: &Sizes) -> ModelCard {
+    let side = args.size as u32;
+    let mut commands: Vec<String> =
+        state.sources.iter().filter(|s| s.starts_with("touchstone-tools")).cloned().collect();
+    commands.push(state.command.clone());
+    commands.push(command_line());
+    ModelCard {
+        id: id.into(),
+        version: args.version,
+        architecture: ARCHITECTURE.into(),
+        input: Input { width: side, height: side, mean: batch::MEAN, std: batch::STD },
+        encode: EncodeGraph {
+            file: "encode.nnef.tar".into(),
+            sha256: String::new(),
+            outputs: sizes.encode_outputs(),
+        },
+        segment: SegmentGraph {
+            file: "segment.nnef.tar".into(),
+            sha256: String::new(),
+            inputs: sizes.segment_inputs(),
+            outputs: sizes.segment_outputs(),
+        },
+        features: FeatureTensors {
+            patches: "e8".into(),
+            grid: [side / 8, side / 8],
+            pooled: "pooled".into(),
+        },
+        fusion: FUSION,
+        calibration: calibrate::uncalibrated(),
+        training: Training {
+            sources: args.source.clone(),
+            seed: state.seed,
+            commands,
+            date: args.date.clone(),
+        },
+        figures: Vec::new(),
+    }
+}

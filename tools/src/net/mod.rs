@@ -1,0 +1,86 @@
+//! The light one-prompt network (MetaUAS cut for tract): encoder, soft alignment, decoder.
+//!
+//! Shapes are given for a 256x256 input; every stage is fully convolutional or attention, so
+//! the same weights train at 128 and run at 256. Design rules and their measurements are in
+//! ARCHITECTURE.md, "The network".
+
+pub mod align;
+pub mod decoder;
+pub mod encoder;
+pub mod oneprompt;
+pub mod upsample;
+
+use serde::{Deserialize, Serialize};
+
+/// Widths of one member of the network family. Every field is a channel count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetConfig {
+    /// Stem output, stride 4.
+    pub stem: usize,
+    /// Trunk at stride 8.
+    pub c8: usize,
+    /// Residual blocks at stride 8.
+    pub blocks8: usize,
+    /// Trunk at stride 16.
+    pub c16: usize,
+    /// Residual blocks at stride 16.
+    pub blocks16: usize,
+    /// Stride-16 context brought up into the stride-8 embedding.
+    pub lateral: usize,
+    /// Patch embedding at stride 8 (what alignment and Student-t scoring see).
+    pub embed8: usize,
+    /// Patch embedding at stride 16.
+    pub embed16: usize,
+    /// Detail features at stride 4, carried along by the stride-8 alignment.
+    pub detail: usize,
+    /// Decoder width at strides 16 and 8.
+    pub decoder: usize,
+    /// Decoder width handed from one stride to the next.
+    pub bridge: usize,
+    /// Decoder width at stride 4.
+    pub fine: usize,
+}
+
+impl NetConfig {
+    /// The default member, `oneprompt-m`: about 1.7 M parameters, 1.1 GMAC per part at 256x256.
+    pub const M: NetConfig = NetConfig {
+        stem: 48,
+        c8: 96,
+        blocks8: 1,
+        c16: 144,
+        blocks16: 2,
+        lateral: 64,
+        embed8: 64,
+        embed16: 96,
+        detail: 16,
+        decoder: 96,
+        bridge: 64,
+        fine: 48,
+    };
+
+    /// The smallest member that still exercises every layer; for tests and dry runs.
+    pub const TINY: NetConfig = NetConfig {
+        stem: 8,
+        c8: 8,
+        blocks8: 1,
+        c16: 8,
+        blocks16: 1,
+        lateral: 4,
+        embed8: 8,
+        embed16: 8,
+        detail: 4,
+        decoder: 8,
+        bridge: 8,
+        fine: 8,
+    };
+
+    /// A member by its name.
+    pub fn by_name(name: &str) -> Option<NetConfig> {
+        match name {
+            "m" => Some(Self::M),
+            "tiny" => Some(Self::TINY),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Encoder, alignment and decoder as one trainable module.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::tensor::{Device, Tensor};
+
+use super::NetConfig;
+use super::align::Alignment;
+use super::decoder::Decoder;
+use super::encoder::{Encoded, Encoder, conv};
+
+/// The change head: everything that is learned on change pairs.
+#[derive(Module, Debug)]
+pub struct ChangeHead {
+    /// 1x1 on the stem features: the detail that the alignment carries along.
+    pub detail: Conv2d,
+    /// Soft alignment.
+    pub align: Alignment,
+    /// Decoder.
+    pub decoder: Decoder,
+}
+
+impl ChangeHead {
+    /// Fresh weights.
+    pub fn new(config: &NetConfig, device: &Device) -> Self {
+        ChangeHead {
+            detail: conv(config.stem, config.detail, 1, 1.0, device),
+            align: Alignment::new(device),
+            decoder: Decoder::new(config, device),
+        }
+    }
+
+    /// Change logits `[b, 1, h, w]` of queries against prompts.
+    pub fn forward(&self, q: &Encoded, p: &Encoded) -> Tensor<4> {
+        let detail_q = self.detail.forward(q.s4.clone());
+        let detail_p = self.detail.forward(p.s4.clone());
+        let aligned = self.align.forward(q, p, detail_p.clone());
+        self.decoder.forward(q, aligned, detail_q, detail_p)
+    }
+}
+
+/// The whole network.
+#[derive(Module, Debug)]
+pub struct OnePromptNet {
+    /// Encoder, shared by query and prompt.
+    pub encoder: Encoder,
+    /// Change head.
+    pub head: ChangeHead,
+}
+
+impl OnePromptNet {
+    /// Fresh weights from the device's seed.
+    pub fn new(config: &NetConfig, device: &Device) -> Self {
+        OnePromptNet { encoder: Encoder::new(config, device), head: ChangeHead::new(config, device) }
+    }
+}

@@ -1,0 +1,105 @@
+//! Bytes to tensors, and the worker threads that prepare batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Channel means and deviations of ImageNet, of values in 0..1; written into every package.
+pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// See [`MEAN`].
+pub const STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// RGB8 pictures of one size to a normalised `[b, 3, size, size]` tensor.
+pub fn images(pictures: &[&[u8]], size: usize, device: &Device) -> Tensor<4> {
+    let plane = size * size;
+    let mut data = vec![0.0f32; pictures.len() * 3 * plane];
+    for (picture, out) in pictures.iter().zip(data.chunks_exact_mut(3 * plane)) {
+        for (i, pixel) in picture.chunks_exact(3).enumerate() {
+            for c in 0..3 {
+                out[c * plane + i] = (f32::from(pixel[c]) / 255.0 - MEAN[c]) / STD[c];
+            }
+        }
+    }
+    Tensor::from_data(TensorData::new(data, [pictures.len(), 3, size, size]), device)
+}
+
+/// 0/255 masks to `[b, 1, size, size]` of 0/1.
+pub fn masks(masks: &[&[u8]], size: usize, device: &Device) -> Tensor<4> {
+    let data: Vec<f32> =
+        masks.iter().flat_map(|m| m.iter().map(|&v| if v > 127 { 1.0 } else { 0.0 })).collect();
+    Tensor::from_data(TensorData::new(data, [masks.len(), 1, size, size]), device)
+}
+
+/// Batches prepared ahead by worker threads, delivered in index order so that a run is
+/// reproducible whatever the number of workers.
+pub struct Prefetch<T> {
+    workers: Vec<(Option<Receiver<T>>, Option<JoinHandle<()>>)>,
+    next: usize,
+    stop: Arc<AtomicBool>,
+}
+
+/// Batches that wait per worker.
+const AHEAD: usize = 2;
+
+impl<T: Send + 'static> Prefetch<T> {
+    /// Starts `workers` threads that make items `first`, `first + 1`, ….
+    pub fn start<F>(workers: usize, first: usize, make: F) -> Self
+    where
+        F: Fn(usize) -> T + Send + Sync + 'static,
+    {
+        let make = Arc::new(make);
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers = workers.max(1);
+        let threads = (0..workers)
+            .map(|worker| {
+                let (sender, receiver) = sync_channel(AHEAD);
+                let (make, stop) = (Arc::clone(&make), Arc::clone(&stop));
+                let thread = std::thread::spawn(move || {
+                    let mut index = first + worker;
+                    while !stop.load(Ordering::Relaxed) && sender.send(make(index)).is_ok() {
+                        index += workers;
+                    }
+                });
+                (Some(receiver), Some(thread))
+            })
+            .collect();
+        Prefetch { workers: threads, next: 0, stop }
+    }
+
+    /// The next item in order; `None` when its worker died.
+    pub fn next(&mut self) -> Option<T> {
+        let slot = self.next % self.workers.len();
+        self.next += 1;
+        self.workers[slot].0.as_ref()?.recv().ok()
+    }
+}
+
+impl<T> Drop for Prefetch<T> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for (receiver, thread) in &mut self.workers {
+            // Closing the channel wakes a worker that waits to send.
+            drop(receiver.take());
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_come_in_order_whatever_the_number_of_workers() {
+        for workers in [1, 3] {
+            let mut prefetch = Prefetch::start(workers, 5, |i| i);
+            let items: Vec<_> = (0..7).filter_map(|_| prefetch.next()).collect();
+            assert_eq!(items, (5..12).collect::<Vec<_>>());
+        }
+    }
+}

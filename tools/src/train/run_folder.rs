@@ -1,0 +1,149 @@
+//! A training run on disk: configuration, checkpoint, history, curve. A run can be stopped at
+//! any moment and goes on from its last checkpoint.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::net::NetConfig;
+
+/// What a run is and how far it got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunState {
+    /// `encoder` or `oneprompt`.
+    pub stage: String,
+    /// The network.
+    pub net: NetConfig,
+    /// Seed of weights, views and pairs.
+    pub seed: u64,
+    /// Steps done.
+    pub step: usize,
+    /// Steps asked for.
+    pub steps: usize,
+    /// The command line, for the model card.
+    pub command: String,
+    /// What was trained on, for the model card.
+    pub sources: Vec<String>,
+    /// (step, training loss averaged since the last point, validation loss).
+    pub history: Vec<(usize, f64, Option<f64>)>,
+}
+
+/// The folder of one run.
+pub struct RunFolder {
+    dir: PathBuf,
+}
+
+const STATE: &str = "state.json";
+const WEIGHTS: &str = "weights.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const CURVE: &str = "curve.png";
+
+impl RunFolder {
+    /// Opens or creates `dir`. Without `resume` an existing run is refused, not overwritten.
+    pub fn create(dir: &Path, resume: bool) -> Result<Self> {
+        fs::create_dir_all(dir)
+            .with_context(|| format!("run folder {}: cannot be made", dir.display()))?;
+        let folder = RunFolder { dir: dir.to_owned() };
+        if folder.path(STATE).exists() && !resume {
+            bail!("{} holds a run already; go on with --resume or name another folder", dir.display());
+        }
+        Ok(folder)
+    }
+
+    /// Opens a finished or stopped run for reading.
+    pub fn open(dir: &Path) -> Result<Self> {
+        ensure!(dir.join(STATE).exists(), "{}: no training run here ({STATE} is missing)", dir.display());
+        Ok(RunFolder { dir: dir.to_owned() })
+    }
+
+    /// A file of the run.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The saved state, if any.
+    pub fn state(&self) -> Result<Option<RunState>> {
+        let path = self.path(STATE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let state = serde_json::from_str(&text)
+            .with_context(|| format!("{}: not a run state of this version", path.display()))?;
+        Ok(Some(state))
+    }
+
+    /// Loads the weights of this run into `module`.
+    pub fn load<M: Module>(&self, module: M) -> Result<M> {
+        let path = self.path(WEIGHTS);
+        module
+            .try_load_file(&path)
+            .map_err(|e| anyhow::anyhow!("{}: weights do not fit this network: {e}", path.display()))
+    }
+
+    /// Loads the optimiser's state.
+    pub fn load_optimizer(&self, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer> {
+        let path = self.path(OPTIMIZER);
+        optimizer.load(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))
+    }
+
+    /// Writes a checkpoint: weights and optimiser first, the state that names them last, each
+    /// under a temporary name until it is whole.
+    pub fn checkpoint<M: Module>(
+        &self,
+        module: &M,
+        optimizer: &ModuleOptimizer,
+        state: &RunState,
+    ) -> Result<()> {
+        let save = |name: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
+            let (stem, suffix) = name.split_once('.').unwrap_or((name, ""));
+            let part = self.path(&format!("{stem}.part.{suffix}"));
+            write(&part)?;
+            fs::rename(&part, self.path(name))
+                .with_context(|| format!("{}: cannot be written", self.path(name).display()))
+        };
+        save(WEIGHTS, &|p| {
+            module.clone().save_file(p).map_err(|e| anyhow::anyhow!("{}: {e}", p.display()))
+        })?;
+        save(OPTIMIZER, &|p| {
+            optimizer.save(p).map_err(|e| anyhow::anyhow!("{}: {e}", p.display()))
+        })?;
+        save(CURVE, &|p| draw_curve(p, &state.history))?;
+        let text = serde_json::to_string_pretty(state)?;
+        save(STATE, &|p| fs::write(p, &text).with_context(|| format!("{}", p.display())))
+    }
+}
+
+/// The loss curve as a PNG. Axes carry no text: plotters' fonts would need a system font
+/// library; the numbers are in `state.json`.
+fn draw_curve(path: &Path, history: &[(usize, f64, Option<f64>)]) -> Result<()> {
+    let (Some(first), Some(last)) = (history.first(), history.last()) else {
+        // A picture of nothing is still a picture: the first checkpoint may precede a point.
+        let root = BitMapBackend::new(path, CURVE_SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        root.present()?;
+        return Ok(());
+    };
+    let values = history.iter().flat_map(|h| std::iter::once(h.1).chain(h.2));
+    let top = values.clone().fold(f64::MIN, f64::max);
+    let bottom = values.fold(f64::MAX, f64::min);
+    let top = if top > bottom { top } else { bottom + 1e-6 };
+    let root = BitMapBackend::new(path, CURVE_SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let range = first.0 as f64..(last.0 as f64).max(first.0 as f64 + 1.0);
+    let mut chart = ChartBuilder::on(&root).margin(20).build_cartesian_2d(range, bottom..top)?;
+    let points = history.iter().map(|h| (h.0 as f64, h.1));
+    chart.draw_series(LineSeries::new(points, &BLUE))?;
+    let points = history.iter().filter_map(|h| h.2.map(|v| (h.0 as f64, v)));
+    chart.draw_series(LineSeries::new(points, &RED))?;
+    root.present()?;
+    Ok(())
+}
+
+const CURVE_SIZE: (u32, u32) = (960, 540);
