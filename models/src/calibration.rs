@@ -1,0 +1,281 @@
+//! From a raw statistic to a p-value: a Student-t predictive with a prior learned from other
+//! products, updated by the enrolled good parts themselves.
+//!
+//! The peak of a map has no textbook distribution, but over good parts of one product its logit
+//! or logarithm is close to normal with unknown mean and variance. That is the
+//! normal-inverse-Wishart model of `student_t` with D = 1, where it is cheap enough to carry a
+//! prior `(mu0, kappa0, nu0, lambda0)` learned by empirical Bayes (section 4.7 of
+//! `../shared/methods/baypranometa.md`). With one prompt the prior speaks alone; with two and more
+//! each prompt is scored against the others and those scores update it.
+
+pub use crate::package::ScalarPrior;
+
+use crate::map::Map;
+use crate::student_t::special::{f_upper_quantile, ln_gamma, t_upper_quantile, t_upper_tail};
+use std::fmt;
+
+/// Values of a map are kept this far from 0 and 1 before the logit: the resolution of the 16-bit
+/// maps that `inspect --maps` writes.
+const LOGIT_MARGIN: f64 = 1.0 / 65536.0;
+/// Floor of `delta / D` before the logarithm: far below what any two pictures give.
+const RATIO_FLOOR: f64 = 1e-9;
+/// Degrees of freedom that empirical Bayes tries; above 2, so that the variance has a mean.
+const NU_GRID: [f64; 14] =
+    [2.2, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, 30.0, 45.0, 64.0];
+/// Bounds of the learned kappa0: beyond them the estimate of the between-product variance is noise.
+const KAPPA_RANGE: (f64, f64) = (1e-3, 1e2);
+
+/// Why a prior could not be fitted or updated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalibrationError {
+    /// A NaN or an infinity among the scores.
+    NotFinite,
+    /// Fewer than two products, or no product with two scores.
+    TooFew,
+    /// All scores of every product are the same: there is no spread to learn.
+    NoSpread,
+}
+
+impl fmt::Display for CalibrationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFinite => "a calibration score is NaN or infinite; check the model's outputs",
+            Self::TooFew => {
+                "calibration needs at least two products, one of them with two good parts or more"
+            }
+            Self::NoSpread => "all calibration scores are the same; are the pictures copies?",
+        })
+    }
+}
+
+impl std::error::Error for CalibrationError {}
+
+impl ScalarPrior {
+    /// Learns the prior from scores of good parts, one list per product (empirical Bayes, 4.7).
+    ///
+    /// `mu0` is the mean of the products' means, W the pooled variance within products, B the
+    /// variance between their means less what W alone would cause; `kappa0 = W/B`,
+    /// `lambda0 = (nu0 - 2) W`, and `nu0` maximises the summed evidence. Empty lists are passed
+    /// over.
+    pub fn fit(products: &[Vec<f64>]) -> Result<ScalarPrior, CalibrationError> {
+        let products: Vec<&[f64]> =
+            products.iter().map(Vec::as_slice).filter(|p| !p.is_empty()).collect();
+        if products.iter().any(|p| p.iter().any(|v| !v.is_finite())) {
+            return Err(CalibrationError::NotFinite);
+        }
+        let freedom: usize = products.iter().map(|p| p.len() - 1).sum();
+        if products.len() < 2 || freedom == 0 {
+            return Err(CalibrationError::TooFew);
+        }
+        let means: Vec<f64> = products.iter().map(|p| mean(p)).collect();
+        let within =
+            products.iter().zip(&means).map(|(p, m)| squares(p, *m)).sum::<f64>() / freedom as f64;
+        if within <= 0.0 {
+            return Err(CalibrationError::NoSpread);
+        }
+        let mu0 = mean(&means);
+        let raw = squares(&means, mu0) / (means.len() - 1) as f64;
+        let noise = within * products.iter().map(|p| 1.0 / p.len() as f64).sum::<f64>()
+            / means.len() as f64;
+        let between = (raw - noise).max(within / KAPPA_RANGE.1);
+        let kappa0 = (within / between).clamp(KAPPA_RANGE.0, KAPPA_RANGE.1);
+        let with = |nu0: f64| ScalarPrior { mu0, kappa0, nu0, lambda0: (nu0 - 2.0) * within };
+        let evidence =
+            |prior: &ScalarPrior| products.iter().map(|p| prior.log_evidence(p)).sum::<f64>();
+        NU_GRID
+            .into_iter()
+            .map(with)
+            .max_by(|a, b| evidence(a).total_cmp(&evidence(b)))
+            .ok_or(CalibrationError::TooFew)
+    }
+
+    /// `log p(scores)`, the marginal likelihood (4.7 with D = 1); 0 for no scores.
+    pub fn log_evidence(&self, scores: &[f64]) -> f64 {
+        let post = self.updated(scores);
+        let k = scores.len() as f64;
+        -k / 2.0 * std::f64::consts::PI.ln() + ln_gamma(post.nu0 / 2.0) - ln_gamma(self.nu0 / 2.0)
+            + self.nu0 / 2.0 * self.lambda0.ln()
+            - post.nu0 / 2.0 * post.lambda0.ln()
+            + 0.5 * (self.kappa0.ln() - post.kappa0.ln())
+    }
+
+    /// The posterior after these scores (4.2 with D = 1), as the prior of what comes next.
+    fn updated(&self, scores: &[f64]) -> ScalarPrior {
+        if scores.is_empty() {
+            return *self;
+        }
+        let (k, average) = (scores.len() as f64, mean(scores));
+        let kappa = self.kappa0 + k;
+        let shift = average - self.mu0;
+        ScalarPrior {
+            mu0: (self.kappa0 * self.mu0 + k * average) / kappa,
+            kappa0: kappa,
+            nu0: self.nu0 + k,
+            lambda0: self.lambda0
+                + squares(scores, average)
+                + self.kappa0 * k / kappa * shift * shift,
+        }
+    }
+
+    /// The predictive of the next good part's score, after `loo_scores` (none: the prior alone).
+    pub fn predictive(&self, loo_scores: &[f64]) -> Result<ScalarPredictive, CalibrationError> {
+        if loo_scores.iter().any(|v| !v.is_finite()) {
+            return Err(CalibrationError::NotFinite);
+        }
+        let post = self.updated(loo_scores);
+        let sound = [post.kappa0, post.nu0, post.lambda0].iter().all(|v| v.is_finite() && *v > 0.0);
+        if !(sound && post.mu0.is_finite()) {
+            return Err(CalibrationError::NotFinite);
+        }
+        Ok(ScalarPredictive { post })
+    }
+}
+
+/// Student-t law of one further good part's score (4.4 with D = 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScalarPredictive {
+    post: ScalarPrior,
+}
+
+impl ScalarPredictive {
+    /// Centre of the law.
+    pub fn location(&self) -> f64 {
+        self.post.mu0
+    }
+
+    /// Scale of the law (not its standard deviation).
+    pub fn scale(&self) -> f64 {
+        let ScalarPrior { kappa0, nu0, lambda0, .. } = self.post;
+        ((kappa0 + 1.0) / (kappa0 * nu0) * lambda0).sqrt()
+    }
+
+    /// Degrees of freedom.
+    pub fn dof(&self) -> f64 {
+        self.post.nu0
+    }
+
+    /// Probability that a good part scores at least `x`. NaN gives 0: it is no evidence of a good
+    /// part.
+    pub fn upper_tail(&self, x: f64) -> f64 {
+        t_upper_tail(self.dof(), (x - self.location()) / self.scale())
+    }
+
+    /// The score that a good part exceeds with probability `p`, `0 < p < 1`.
+    pub fn threshold(&self, p: f64) -> f64 {
+        self.location() + self.scale() * t_upper_quantile(self.dof(), p)
+    }
+
+    /// What the predictive is expected to be after `more` further good parts.
+    ///
+    /// The mean and the expected variance stay (`Lambda` grows by `1/(nu-2)` of itself per part in
+    /// expectation); only the uncertainty about both shrinks.
+    pub fn expected_after(&self, more: usize) -> ScalarPredictive {
+        let m = more as f64;
+        let ScalarPrior { mu0, kappa0, nu0, lambda0 } = self.post;
+        // A law without a variance (nu <= 2) has no expected growth; half a degree bounds it.
+        let growth = 1.0 + m / (nu0 - 2.0).max(0.5);
+        ScalarPredictive {
+            post: ScalarPrior { mu0, kappa0: kappa0 + m, nu0: nu0 + m, lambda0: lambda0 * growth },
+        }
+    }
+}
+
+/// Joins p-values of several witnesses: `min(1, n min p)` (Bonferroni).
+///
+/// The witnesses look at the same features, so they are anything but independent. Bonferroni is
+/// valid under every dependence: a good part is rejected at most at the stated rate. NaN gives 0.
+pub fn bonferroni(p_values: &[f64]) -> f64 {
+    let least =
+        p_values.iter().fold(1.0, |least: f64, p| if p.is_nan() { 0.0 } else { least.min(*p) });
+    (least * p_values.len() as f64).clamp(0.0, 1.0)
+}
+
+/// Statistic of the change map: logit of the maximum of its 3x3-box-smoothed values.
+///
+/// Smoothing makes one hot cell of a resampling error weigh a ninth of a real region. A NaN or
+/// infinite cell makes the statistic NaN.
+pub fn change_statistic(map: &Map) -> f64 {
+    let peak = smoothed_peak(map.width as usize, map.height as usize, &map.values);
+    logit(peak)
+}
+
+/// Statistic of the position map: ln of the maximum of 3x3-box-smoothed `delta / D`.
+pub fn position_statistic(width: usize, height: usize, ratios: &[f32]) -> f64 {
+    // `max` would pass over a NaN.
+    let peak = smoothed_peak(width, height, ratios);
+    if peak.is_nan() { f64::NAN } else { peak.max(RATIO_FLOOR).ln() }
+}
+
+/// `ln(p / (1 - p))`, with p kept inside (0, 1); NaN stays NaN.
+pub fn logit(p: f64) -> f64 {
+    let p = p.clamp(LOGIT_MARGIN, 1.0 - LOGIT_MARGIN);
+    (p / (1.0 - p)).ln()
+}
+
+/// The inverse of [`logit`].
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Greatest mean over the 3x3 neighbourhoods (clipped at the edge); NaN if a cell is not finite or
+/// the size does not fit.
+fn smoothed_peak(width: usize, height: usize, values: &[f32]) -> f64 {
+    if width * height != values.len() || values.is_empty() || values.iter().any(|v| !v.is_finite())
+    {
+        return f64::NAN;
+    }
+    let mut peak = f64::NEG_INFINITY;
+    for y in 0..height {
+        let rows = y.saturating_sub(1)..(y + 2).min(height);
+        for x in 0..width {
+            let (from, to) = (x.saturating_sub(1), (x + 2).min(width));
+            let sum: f32 = rows
+                .clone()
+                .map(|row| values[row * width + from..row * width + to].iter().sum::<f32>())
+                .sum();
+            peak = peak.max(f64::from(sum) / (rows.len() * (to - from)) as f64);
+        }
+    }
+    peak
+}
+
+/// A left-out or foreign good part's `delta / D` with the law it should follow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ImageScore {
+    /// `delta / D`, without any factor.
+    pub ratio: f64,
+    /// Number of dimensions D.
+    pub dim: usize,
+    /// Degrees of freedom of the predictive.
+    pub dof: f64,
+}
+
+/// The factor between empirical and model quantile at tail probability `p` (4.5), for the model
+/// card; real embeddings are not Gaussian.
+pub fn fit_image_factor(good: &[ImageScore], p: f64) -> Result<f64, CalibrationError> {
+    if good.len() < 2 {
+        return Err(CalibrationError::TooFew);
+    }
+    let mut factors: Vec<f64> =
+        good.iter().map(|s| s.ratio / f_upper_quantile(s.dim as f64, s.dof, p)).collect();
+    if factors.iter().any(|f| !f.is_finite()) {
+        return Err(CalibrationError::NotFinite);
+    }
+    factors.sort_by(f64::total_cmp);
+    // The next order statistic up: rounding down would promise a rate that was not seen.
+    let rank = ((1.0 - p) * factors.len() as f64).ceil() as usize;
+    let factor = factors[rank.min(factors.len() - 1)];
+    if factor > 0.0 { Ok(factor) } else { Err(CalibrationError::NoSpread) }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn squares(values: &[f64], about: f64) -> f64 {
+    values.iter().map(|v| (v - about) * (v - about)).sum()
+}
+
+#[cfg(test)]
+#[path = "calibration_tests.rs"]
+mod tests;

@@ -1,0 +1,158 @@
+//! One map from three: the change map, the nearest-neighbour map and the position map, joined
+//! with constants that are fixed in the model card and the same for every product.
+//!
+//! This is the map that `--maps` writes, that overlays show and that pixel metrics measure. The
+//! decision does not read it: it is made from the witnesses' own statistics, each calibrated.
+
+use crate::map::Map;
+use crate::package::{FusionConstants, ScalarPrior};
+use serde::{Deserialize, Serialize};
+
+/// Steepness of the curve that takes `delta / D` to 0..1; two makes it fall off with the squared
+/// ratio below the level of a good part's worst patch.
+const POSITION_STEEPNESS: i32 = 2;
+
+/// How the maps are joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FusionRule {
+    /// `1 - (1-c)^wc (1-n)^wn (1-p)^wp`: any witness alone can raise the alarm.
+    #[default]
+    NoisyOr,
+    /// `(wc c + wn n + wp p) / (wc + wn + wp)`: witnesses have to agree.
+    WeightedMean,
+}
+
+/// Takes `delta / D` to 0..1 with a fixed curve; one half where a good part's worst patch lies
+/// according to the model card's prior.
+pub fn position_level(ratio: f32, prior: &ScalarPrior) -> f32 {
+    let relative = (f64::from(ratio) / prior.mu0.exp()).powi(POSITION_STEEPNESS);
+    if relative.is_finite() { (relative / (1.0 + relative)) as f32 } else { 1.0 }
+}
+
+/// Joins the maps, at the size of the change map; all values in 0..1 give values in 0..1.
+///
+/// `nearest` and `position` may be of any size; they are joined with each other at the size of
+/// `nearest` and brought up bilinearly once, because powers at full size would cost more than the
+/// whole position witness.
+pub fn fuse(constants: &FusionConstants, change: &Map, nearest: &Map, position: &Map) -> Map {
+    let position = position.resize(nearest.width, nearest.height);
+    let FusionConstants {
+        rule, change_weight: wc, nearest_weight: wn, position_weight: wp, ..
+    } = *constants;
+    let coarse = |(n, p): (&f32, &f32)| match rule {
+        FusionRule::NoisyOr => spared(*n, wn) * spared(*p, wp),
+        FusionRule::WeightedMean => wn * n + wp * p,
+    };
+    let companion = Map {
+        width: nearest.width,
+        height: nearest.height,
+        values: nearest.values.iter().zip(&position.values).map(coarse).collect(),
+    };
+    let mut fused = companion.resize(change.width, change.height);
+    let total = wc + wn + wp;
+    for (value, c) in fused.values.iter_mut().zip(&change.values) {
+        let joined = match rule {
+            FusionRule::NoisyOr => 1.0 - spared(*c, wc) * *value,
+            FusionRule::WeightedMean if total > 0.0 => (wc * c + *value) / total,
+            FusionRule::WeightedMean => 0.0,
+        };
+        *value = joined.clamp(0.0, 1.0);
+    }
+    fused
+}
+
+/// `(1 - value)^weight`, without the power where the weight is one, the usual case for the change
+/// map with its many cells.
+fn spared(value: f32, weight: f32) -> f32 {
+    let rest = (1.0 - value).max(0.0);
+    if (weight - 1.0).abs() < f32::EPSILON { rest } else { rest.powf(weight) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn weights(change_weight: f32, nearest_weight: f32, position_weight: f32) -> FusionConstants {
+        FusionConstants {
+            rule: FusionRule::NoisyOr,
+            change_weight,
+            nearest_weight,
+            position_weight,
+            region_level: 0.5,
+        }
+    }
+
+    fn map(side: u32, values: Vec<f32>) -> Map {
+        Map::new(side, side, values).expect("a map of that size")
+    }
+
+    fn one(value: f32) -> Map {
+        map(1, vec![value])
+    }
+
+    fn fused_one(rule: FusionRule, w: &FusionConstants, c: f32, n: f32, p: f32) -> f32 {
+        fuse(&FusionConstants { rule, ..*w }, &one(c), &one(n), &one(p)).values[0]
+    }
+
+    #[test]
+    fn noisy_or_by_hand() {
+        let w = weights(1.0, 0.5, 2.0);
+        let got = fused_one(FusionRule::NoisyOr, &w, 0.2, 0.36, 0.5);
+        assert!((got - (1.0 - 0.8 * 0.8 * 0.25)).abs() < 1e-6, "{got}");
+        // A weight of zero silences a witness, even a sure one.
+        let silent = fused_one(FusionRule::NoisyOr, &weights(1.0, 0.0, 0.0), 0.2, 1.0, 1.0);
+        assert!((silent - 0.2).abs() < 1e-6, "{silent}");
+        assert_eq!(fused_one(FusionRule::NoisyOr, &weights(0.0, 0.0, 0.0), 1.0, 1.0, 1.0), 0.0);
+    }
+
+    #[test]
+    fn weighted_mean_by_hand() {
+        let got = fused_one(FusionRule::WeightedMean, &weights(2.0, 1.0, 1.0), 0.5, 0.1, 0.3);
+        assert!((got - 0.35).abs() < 1e-6, "{got}");
+        let none = weights(0.0, 0.0, 0.0);
+        assert_eq!(fused_one(FusionRule::WeightedMean, &none, 1.0, 1.0, 1.0), 0.0);
+    }
+
+    #[test]
+    fn maps_of_different_sizes_meet_at_the_size_of_the_change_map() {
+        let change = map(4, vec![0.0; 16]);
+        let nearest = map(2, vec![0.0, 1.0, 0.0, 1.0]);
+        let got = fuse(&weights(1.0, 1.0, 1.0), &change, &nearest, &one(0.0));
+        assert_eq!((got.width, got.height), (4, 4));
+        assert_eq!(got.values[..4], [0.0, 0.25, 0.75, 1.0]);
+    }
+
+    #[test]
+    fn position_levels() {
+        let prior = ScalarPrior { mu0: 2f64.ln(), kappa0: 1.0, nu0: 4.0, lambda0: 1.0 };
+        assert!((position_level(2.0, &prior) - 0.5).abs() < 1e-6);
+        assert!(position_level(0.4, &prior) < 0.05);
+        assert!(position_level(20.0, &prior) > 0.98);
+        assert_eq!(position_level(0.0, &prior), 0.0);
+        assert_eq!(position_level(f32::NAN, &prior), 1.0, "what is not a number is not ordinary");
+    }
+
+    proptest! {
+        #[test]
+        fn stays_in_range_and_rises_with_each_witness(
+            wc in 0.0..3.0f32, wn in 0.0..3.0f32, wp in 0.0..3.0f32,
+            c in 0.0..1.0f32, n in 0.0..1.0f32, p in 0.0..1.0f32, more in 0.0..1.0f32,
+        ) {
+            let w = weights(wc, wn, wp);
+            for rule in [FusionRule::NoisyOr, FusionRule::WeightedMean] {
+                let base = fused_one(rule, &w, c, n, p);
+                prop_assert!((0.0..=1.0).contains(&base));
+                let up = |v: f32| v + (1.0 - v) * more;
+                for risen in [
+                    fused_one(rule, &w, up(c), n, p),
+                    fused_one(rule, &w, c, up(n), p),
+                    fused_one(rule, &w, c, n, up(p)),
+                ] {
+                    prop_assert!(risen >= base - 1e-5, "{rule:?}: {risen} < {base}");
+                }
+            }
+        }
+    }
+}

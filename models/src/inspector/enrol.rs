@@ -1,0 +1,199 @@
+//! Teaching: prompts to features, posteriors and leave-one-out scores.
+
+use super::mask::Mask;
+use super::settings::{InspectError, PROMPTS_MAX, Settings, fits};
+use crate::calibration::{change_statistic, position_statistic};
+use crate::oneprompt::{Features, OnePrompt};
+use crate::package::ImagePrior;
+use crate::picture::{Picture, Rect};
+use crate::student_t::position::Enrolment;
+use crate::student_t::{
+    LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPosterior, PositionPrior,
+};
+
+/// A prompt, encoded.
+pub(super) struct EnrolledPrompt {
+    pub(super) features: Features,
+    /// Pooled features, length one.
+    unit: Vec<f32>,
+}
+
+/// What the other prompts say about one prompt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeftOutScores {
+    pub(super) change: f64,
+    pub(super) position: f64,
+    pub(super) image: LeftOut,
+}
+
+/// The area of the pictures that is inspected, and what of it is ignored.
+pub(super) struct Field {
+    /// Size of the first prompt.
+    pub(super) size: (u32, u32),
+    /// Region of interest, if any.
+    pub(super) region: Option<Rect>,
+    pub(super) change_mask: Mask,
+    pub(super) position_mask: Mask,
+}
+
+impl Field {
+    pub(super) fn new(
+        model: &OnePrompt,
+        first: &Picture,
+        settings: &Settings,
+        map_size: (usize, usize),
+    ) -> Result<Self, InspectError> {
+        let size = (first.width(), first.height());
+        let mut field = Field {
+            size,
+            region: settings.region_of_interest,
+            change_mask: Mask::default(),
+            position_mask: Mask::default(),
+        };
+        if let Some(region) = field.region {
+            region.check_within(size.0, size.1).map_err(InspectError::RegionOfInterest)?;
+        }
+        if let Some(ignore) = &settings.ignore {
+            let given = (ignore.width, ignore.height);
+            let filled = ignore.ignored.len() == ignore.width as usize * ignore.height as usize;
+            if !filled || ignore.ignored.is_empty() || !fits(given, size, false) {
+                return Err(InspectError::IgnoreSize { given, expected: size });
+            }
+            let area = field.area_of(first);
+            let (w, h) = model.grid();
+            field.change_mask = Mask::new(ignore, size, area, map_size);
+            field.position_mask = Mask::new(ignore, size, area, (w as usize, h as usize));
+            if field.change_mask.covers_all() || field.position_mask.covers_all() {
+                return Err(InspectError::AllIgnored);
+            }
+        }
+        Ok(field)
+    }
+
+    /// The rectangle of `picture` that is inspected.
+    pub(super) fn area_of(&self, picture: &Picture) -> Rect {
+        let whole = Rect { x: 0, y: 0, w: picture.width(), h: picture.height() };
+        self.region.unwrap_or(whole)
+    }
+
+    /// Whether `picture` may be compared with the prompts.
+    pub(super) fn admits(&self, picture: &Picture) -> bool {
+        fits((picture.width(), picture.height()), self.size, self.region.is_some())
+    }
+}
+
+/// Checks count and sizes, then encodes every prompt.
+pub(super) fn encode_prompts(
+    model: &mut OnePrompt,
+    prompts: &[Picture],
+    settings: &Settings,
+) -> Result<Vec<EnrolledPrompt>, InspectError> {
+    let first = prompts.first().ok_or(InspectError::PromptCount { given: 0 })?;
+    if prompts.len() > PROMPTS_MAX {
+        return Err(InspectError::PromptCount { given: prompts.len() });
+    }
+    let expected = (first.width(), first.height());
+    let exact = settings.region_of_interest.is_some();
+    prompts
+        .iter()
+        .enumerate()
+        .map(|(index, prompt)| {
+            let given = (prompt.width(), prompt.height());
+            if !fits(given, expected, exact) {
+                return Err(InspectError::Size { prompt: Some(index), given, expected });
+            }
+            let encoded = model
+                .encode_region(prompt, settings.region_of_interest)
+                .map_err(|error| InspectError::Prompt { index, error })?;
+            let unit = unit(encoded.features.pooled());
+            Ok(EnrolledPrompt { features: encoded.features, unit })
+        })
+        .collect()
+}
+
+/// The prompt most like `query`, among all but `without` (MetaUAS*: the one that is compared).
+pub(super) fn most_alike(
+    prompts: &[EnrolledPrompt],
+    query: &Features,
+    without: Option<usize>,
+) -> usize {
+    // Scaling the query changes no order, so its length is left as it is.
+    let likeness =
+        |p: &EnrolledPrompt| -> f32 { p.unit.iter().zip(query.pooled()).map(|(a, b)| a * b).sum() };
+    prompts
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| Some(*i) != without)
+        .max_by(|(_, a), (_, b)| likeness(a).total_cmp(&likeness(b)))
+        .map_or(0, |(i, _)| i)
+}
+
+fn unit(pooled: &[f32]) -> Vec<f32> {
+    let length = pooled.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    pooled.iter().map(|v| v / length).collect()
+}
+
+/// The patch grids of all prompts, ready to make posteriors with and without single prompts.
+pub(super) fn enrol_positions(prompts: &[EnrolledPrompt]) -> Result<Enrolment, InspectError> {
+    let grids: Result<Vec<PatchGrid>, _> = prompts
+        .iter()
+        .map(|p| {
+            let patches = p.features.patches();
+            let (w, h) = (patches.width as usize, patches.height as usize);
+            PatchGrid::new(w, h, patches.dim, patches.values.to_vec())
+        })
+        .collect();
+    let grids = grids?;
+    let dim = prompts.first().map_or(1, |p| p.features.patches().dim);
+    Ok(Enrolment::new(grids, PositionPrior::for_unit_rows(dim))?)
+}
+
+/// The image-level posterior and what it says of each prompt without that prompt.
+pub(super) fn enrol_images(
+    prompts: &[EnrolledPrompt],
+    prior: &ImagePrior,
+) -> Result<(LowRankPosterior, Vec<LeftOut>), InspectError> {
+    let samples: Vec<Vec<f64>> = prompts
+        .iter()
+        .map(|p| p.features.pooled().iter().map(|v| f64::from(*v)).collect())
+        .collect();
+    let dim = samples.first().map_or(0, Vec::len);
+    let posterior =
+        LowRankPrior::isotropic(vec![0.0; dim], prior.kappa0, prior.lambda)?.posterior(&samples)?;
+    let left_out = if samples.len() > 1 { posterior.leave_one_out(&samples)? } else { Vec::new() };
+    Ok((posterior, left_out))
+}
+
+/// Scores each prompt against the others; none for a single prompt.
+pub(super) fn leave_one_out(
+    model: &mut OnePrompt,
+    prompts: &[EnrolledPrompt],
+    positions: &Enrolment,
+    images: &[LeftOut],
+    field: &Field,
+) -> Result<Vec<LeftOutScores>, InspectError> {
+    images
+        .iter()
+        .enumerate()
+        .map(|(i, &image)| {
+            let query = &prompts[i].features;
+            let chosen = most_alike(prompts, query, Some(i));
+            let mut change = model.segment_full(query, &prompts[chosen].features)?.change;
+            field.change_mask.apply(&mut change.values);
+            let mut others = positions.posterior_without(i)?;
+            let position = masked_position_statistic(&mut others, query, &field.position_mask)?;
+            Ok(LeftOutScores { change: change_statistic(&change), position, image })
+        })
+        .collect()
+}
+
+fn masked_position_statistic(
+    posterior: &mut PositionPosterior,
+    query: &Features,
+    mask: &Mask,
+) -> Result<f64, InspectError> {
+    let (w, h) = posterior.size();
+    let mut ratios = posterior.ratio_map(query.patches().values)?.to_vec();
+    mask.apply(&mut ratios);
+    Ok(position_statistic(w, h, &ratios))
+}

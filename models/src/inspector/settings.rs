@@ -1,0 +1,157 @@
+//! What the operator sets, and what can be wrong with it.
+
+use crate::calibration::CalibrationError;
+use crate::oneprompt::ModelError;
+use crate::picture::{PictureError, Rect};
+use crate::recipe::IgnoreMask;
+pub use crate::recipe::PROMPTS_MAX;
+use crate::student_t::StudentTError;
+use crate::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
+use std::fmt;
+
+/// How far the aspect ratios of query and prompts may differ: cropping by hand or by a part finder
+/// gives a few per cent, another product gives more.
+pub const ASPECT_TOLERANCE: f64 = 0.05;
+
+/// What the operator sets for a product.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Rate of good parts that may be rejected, in parts per million.
+    pub false_reject_ppm: u32,
+    /// Length of the smallest defect that matters: the longest side of its bounding rectangle, in
+    /// pixels of the query picture. 0 and 1 mean that everything matters.
+    pub smallest_defect_px: u32,
+    /// Only this part of every picture is looked at. Pictures must then all have one size.
+    pub region_of_interest: Option<Rect>,
+    /// Where differences are to be ignored. The mask lies over the whole picture (not over the
+    /// region of interest) and is stretched to it.
+    pub ignore: Option<IgnoreMask>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            false_reject_ppm: 1000,
+            smallest_defect_px: 0,
+            region_of_interest: None,
+            ignore: None,
+        }
+    }
+}
+
+/// Why an inspector could not be made, or a picture not be measured.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InspectError {
+    /// No prompt, or more than [`PROMPTS_MAX`].
+    PromptCount {
+        /// How many were given.
+        given: usize,
+    },
+    /// A false-reject rate out of bounds.
+    Rate {
+        /// The rate given.
+        ppm: u32,
+    },
+    /// A prompt that the model cannot read.
+    Prompt {
+        /// Which one, counted from 0.
+        index: usize,
+        /// Why.
+        error: ModelError,
+    },
+    /// A picture whose size or aspect ratio does not fit the first prompt's.
+    Size {
+        /// Prompt counted from 0; `None` for a query.
+        prompt: Option<usize>,
+        /// Its width and height.
+        given: (u32, u32),
+        /// Width and height of the first prompt.
+        expected: (u32, u32),
+    },
+    /// The region of interest does not lie within the pictures.
+    RegionOfInterest(PictureError),
+    /// The ignore mask has another aspect ratio than the prompts, or too few flags for its size.
+    IgnoreSize {
+        /// Its width and height.
+        given: (u32, u32),
+        /// Width and height of the first prompt.
+        expected: (u32, u32),
+    },
+    /// The ignore mask leaves nothing to inspect.
+    AllIgnored,
+    /// The model failed on a query.
+    Model(ModelError),
+    /// The posterior could not be built or asked.
+    Posterior(StudentTError),
+    /// The leave-one-out scores do not make a calibration.
+    Calibration(CalibrationError),
+}
+
+impl fmt::Display for InspectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PromptCount { given: 0 } => f.write_str("no prompt; give at least one good part"),
+            Self::PromptCount { given } => {
+                write!(f, "{given} prompts; at most {PROMPTS_MAX} are possible, leave some out")
+            }
+            Self::Rate { ppm } => write!(
+                f,
+                "false-reject rate of {ppm} ppm; give {FALSE_REJECT_PPM_MIN} to {FALSE_REJECT_PPM_MAX}"
+            ),
+            Self::Prompt { index, error } => write!(f, "prompt {}: {error}", index + 1),
+            Self::Size { prompt, given, expected } => {
+                match prompt {
+                    Some(index) => write!(f, "prompt {}", index + 1)?,
+                    None => f.write_str("the picture")?,
+                }
+                write!(
+                    f,
+                    " is {}x{}, the first prompt {}x{}; take all pictures with the same camera \
+                     settings (with a region of interest the sizes must be equal)",
+                    given.0, given.1, expected.0, expected.1
+                )
+            }
+            Self::RegionOfInterest(error) => write!(f, "region of interest: {error}"),
+            Self::IgnoreSize { given, expected } => write!(
+                f,
+                "the ignore mask is {}x{}, the prompts {}x{}; draw it over a prompt",
+                given.0, given.1, expected.0, expected.1
+            ),
+            Self::AllIgnored => {
+                f.write_str("the ignore mask covers everything that would be inspected")
+            }
+            Self::Model(error) => error.fmt(f),
+            Self::Posterior(error) => error.fmt(f),
+            Self::Calibration(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for InspectError {}
+
+impl From<ModelError> for InspectError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<StudentTError> for InspectError {
+    fn from(error: StudentTError) -> Self {
+        Self::Posterior(error)
+    }
+}
+
+impl From<CalibrationError> for InspectError {
+    fn from(error: CalibrationError) -> Self {
+        Self::Calibration(error)
+    }
+}
+
+/// Whether a picture of `given` size may be compared with one of `expected` size.
+pub(super) fn fits(given: (u32, u32), expected: (u32, u32), exact: bool) -> bool {
+    if exact {
+        return given == expected;
+    }
+    let aspect = |(w, h): (u32, u32)| (f64::from(w) / f64::from(h)).ln();
+    (aspect(given) - aspect(expected)).abs() <= ASPECT_TOLERANCE
+}

@@ -1,0 +1,425 @@
+//! Student-t novelty per position: a grid of patch features, each position with its own
+//! reference, all positions with one covariance (section 8).
+//!
+//! # The reference
+//! [`Reference::Mean`] is the textbook form: position `p` has the posterior mean of the patches
+//! that the prompts show there. It needs registered parts: where parts move, the mean of K
+//! different patches is a patch that no part has, and every edge looks novel.
+//! [`Reference::Bank`] (the default) keeps each prompt's patch as a posterior mean of its own and
+//! takes the least distance over prompts and over a window of `+-reach` cells, since parts shift
+//! by about 3 %. The pooled posterior still gives the scale.
+//!
+//! # The covariance
+//! `Lambda_n = lambda I + (1/P) sum_p sum_k residual residual^T`: pooled over the P positions but
+//! counted once per prompt, because neighbouring patches of one picture are far from independent.
+//! The degrees of freedom stay at the honest `nu0 + K`. For the bank the residual is the distance
+//! that is scored, from each prompt to the nearest patch of the other prompts, halved because it
+//! is a difference of two draws. With one prompt there is no residual; the prior's expectation
+//! `lambda I` stands in, so that the scale does not jump when the second prompt arrives.
+//!
+//! # Precision
+//! Posterior and whitening are computed in f64 and then stored in f32. Rows have length one, so
+//! `|q|^2 - 2 q.m + |m|^2` carries an error near 1e-6, and good parts differ by 1e-2 and more.
+
+use super::linalg::{Direction, add_outer, symmetric_eigen};
+use super::pairs::{PairTable, dot32, window};
+use super::predictive::StudentT;
+use super::{StudentTError, positive};
+
+/// Directions of the shared covariance that are kept; the rest is averaged into lambda.
+pub const POSITION_RANK_MAX: usize = 16;
+/// Above this dimension the eigenvectors take too long at enrolment and the diagonal is used.
+pub const POSITION_DIM_LOW_RANK_MAX: usize = 192;
+/// Largest search window, in cells to each side.
+pub const POSITION_REACH_MAX: usize = 8;
+/// Default search window: 2 of 32 cells, 6 % of the picture to each side.
+pub const POSITION_REACH: usize = 2;
+/// Squared distance expected between matching unit-length patches of two good parts; sets the
+/// default lambda. A prior: one prompt's weight, soon outvoted.
+pub const PATCH_SPREAD: f64 = 0.1;
+/// Weight of the prior mean: little, as everywhere in section 4.
+const KAPPA0: f64 = 0.01;
+
+/// Patch features of one picture: `width * height` rows of `dim` values, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchGrid {
+    width: usize,
+    height: usize,
+    dim: usize,
+    values: Vec<f32>,
+}
+
+impl PatchGrid {
+    /// Checked grid; errors on a size that does not fit, an empty grid, NaN or infinity.
+    pub fn new(
+        width: usize,
+        height: usize,
+        dim: usize,
+        values: Vec<f32>,
+    ) -> Result<Self, StudentTError> {
+        let expected = width.saturating_mul(height).saturating_mul(dim);
+        if expected == 0 || values.len() != expected {
+            return Err(StudentTError::WrongSize {
+                what: "patch grid",
+                expected,
+                got: values.len(),
+            });
+        }
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(StudentTError::NotFinite { what: "patch grid" });
+        }
+        Ok(Self { width, height, dim, values })
+    }
+
+    /// Cells per row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows of cells.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Number of cells P.
+    pub fn cells(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// The feature vector of a cell.
+    pub(super) fn row(&self, cell: usize) -> &[f32] {
+        &self.values[cell * self.dim..(cell + 1) * self.dim]
+    }
+
+    fn same_size(&self, other: &PatchGrid) -> bool {
+        (self.width, self.height, self.dim) == (other.width, other.height, other.dim)
+    }
+}
+
+/// How the shared covariance is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covariance {
+    /// The strongest [`POSITION_RANK_MAX`] directions, the rest averaged into lambda.
+    LowRank,
+    /// Variances only.
+    Diagonal,
+}
+
+/// What a patch is compared with; see the module's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// The posterior mean of its position.
+    Mean,
+    /// The nearest patch of any prompt.
+    Bank,
+}
+
+/// Prior and shape of a [`PositionPosterior`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PositionPrior {
+    /// `Lambda0 = lambda I`.
+    pub lambda: f64,
+    /// Shape of the shared covariance.
+    pub covariance: Covariance,
+    /// What patches are compared with.
+    pub reference: Reference,
+    /// Search window in cells to each side, at most [`POSITION_REACH_MAX`].
+    pub reach: usize,
+}
+
+impl PositionPrior {
+    /// The default for L2-normalised rows of `dim` values.
+    pub fn for_unit_rows(dim: usize) -> Self {
+        Self {
+            lambda: PATCH_SPREAD / (2.0 * dim.max(1) as f64),
+            covariance: Covariance::LowRank,
+            reference: Reference::Bank,
+            reach: POSITION_REACH,
+        }
+    }
+}
+
+/// The enrolled grids, from which posteriors with and without single prompts are made.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    grids: Vec<PatchGrid>,
+    prior: PositionPrior,
+    pairs: Option<PairTable>,
+}
+
+impl Enrolment {
+    /// Takes in one grid per prompt, all of one size. Searches all pairs of prompts for the bank:
+    /// about 1.6 M multiplications per pair at 32 x 32 x 64.
+    pub fn new(grids: Vec<PatchGrid>, prior: PositionPrior) -> Result<Self, StudentTError> {
+        positive("lambda", prior.lambda)?;
+        if prior.reach > POSITION_REACH_MAX {
+            return Err(StudentTError::WrongSize {
+                what: "search window",
+                expected: POSITION_REACH_MAX,
+                got: prior.reach,
+            });
+        }
+        let first = grids.first().ok_or(StudentTError::NoSamples)?;
+        for grid in &grids {
+            if !grid.same_size(first) {
+                return Err(StudentTError::WrongSize {
+                    what: "patch grid",
+                    expected: first.values.len(),
+                    got: grid.values.len(),
+                });
+            }
+        }
+        let pairs = (prior.reference == Reference::Bank && grids.len() > 1)
+            .then(|| PairTable::new(&grids, prior.reach));
+        Ok(Self { grids, prior, pairs })
+    }
+
+    /// Number of prompts.
+    pub fn prompts(&self) -> usize {
+        self.grids.len()
+    }
+
+    /// Features of one prompt, for leave-one-out.
+    pub fn grid(&self, prompt: usize) -> &PatchGrid {
+        &self.grids[prompt]
+    }
+
+    /// The posterior of all prompts.
+    pub fn posterior(&self) -> Result<PositionPosterior, StudentTError> {
+        self.build(None)
+    }
+
+    /// The posterior of all prompts but one; nothing of that prompt enters, its residuals included.
+    pub fn posterior_without(&self, prompt: usize) -> Result<PositionPosterior, StudentTError> {
+        self.build(Some(prompt))
+    }
+
+    fn build(&self, without: Option<usize>) -> Result<PositionPosterior, StudentTError> {
+        let used: Vec<usize> = (0..self.grids.len()).filter(|i| Some(*i) != without).collect();
+        let first = used.first().map(|i| &self.grids[*i]).ok_or(StudentTError::NoSamples)?;
+        let (dim, cells) = (first.dim, first.cells());
+        let means = (self.prior.reference == Reference::Mean).then(|| self.means(&used));
+        let mut scatter = vec![0.0; dim * dim];
+        let mut residual = vec![0.0; dim];
+        let weight = match self.prior.reference {
+            Reference::Mean => 1.0,
+            Reference::Bank => 0.5,
+        };
+        for &k in used.iter().filter(|_| used.len() > 1) {
+            for cell in 0..cells {
+                let target = match (&means, &self.pairs) {
+                    (Some(means), _) => &means[cell * dim..(cell + 1) * dim],
+                    (None, Some(pairs)) => match pairs.nearest(k, cell, without) {
+                        Some((j, found)) => self.grids[j].row(found),
+                        None => continue,
+                    },
+                    (None, None) => continue,
+                };
+                for ((r, a), b) in residual.iter_mut().zip(self.grids[k].row(cell)).zip(target) {
+                    *r = f64::from(*a) - f64::from(*b);
+                }
+                add_outer(&mut scatter, &residual, weight / cells as f64);
+            }
+        }
+        let expected = if used.len() > 1 { 0.0 } else { self.prior.lambda };
+        let lambda = self.prior.lambda + expected;
+        let shape = Shape::new(dim, lambda, &scatter, self.prior.covariance);
+        let k = used.len() as f64;
+        let (kappa, bank) = match means {
+            Some(means) => (KAPPA0 + k, vec![means]),
+            // Each prompt's patch is the mean of a posterior of one sample.
+            None => (KAPPA0 + 1.0, used.iter().map(|i| self.grids[*i].values.clone()).collect()),
+        };
+        PositionPosterior::new(first, self.prior.reach, shape, kappa, k, bank)
+    }
+
+    /// Mean patch per position; the prior mean is that mean itself, so it does not pull.
+    fn means(&self, used: &[usize]) -> Vec<f32> {
+        let k = used.len() as f64;
+        let len = self.grids[used[0]].values.len();
+        (0..len)
+            .map(|i| {
+                (used.iter().map(|j| f64::from(self.grids[*j].values[i])).sum::<f64>() / k) as f32
+            })
+            .collect()
+    }
+}
+
+/// The shared `Lambda_n`, factored.
+struct Shape {
+    /// Floor of the eigenvalues, which the whitening divides out.
+    lambda: f64,
+    whitener: Whitener,
+    logdet: f64,
+}
+
+/// Multiplies by `sqrt(lambda) Lambda_n^(-1/2)`.
+#[derive(Debug, Clone)]
+enum Whitener {
+    /// `x - V diag(gain) V^T x`; rows of `directions` are the columns of V.
+    LowRank { directions: Vec<f32>, gains: Vec<f32> },
+    /// One factor per dimension.
+    Diagonal(Vec<f32>),
+}
+
+impl Shape {
+    fn new(dim: usize, lambda: f64, scatter: &[f64], covariance: Covariance) -> Self {
+        if covariance == Covariance::Diagonal || dim > POSITION_DIM_LOW_RANK_MAX {
+            let l: Vec<f64> = (0..dim).map(|i| lambda + scatter[i * dim + i].max(0.0)).collect();
+            let factors = l.iter().map(|v| (lambda / v).sqrt() as f32).collect();
+            let logdet = l.iter().map(|v| v.ln()).sum();
+            return Self { lambda, whitener: Whitener::Diagonal(factors), logdet };
+        }
+        let mut found: Vec<Direction> = if scatter.iter().all(|v| *v == 0.0) {
+            Vec::new()
+        } else {
+            symmetric_eigen(dim, scatter)
+        };
+        let rest: f64 = found.iter().skip(POSITION_RANK_MAX).map(|d| d.value.max(0.0)).sum();
+        // Dropped directions still vary. Their mean goes to the floor (as in probabilistic PCA):
+        // leaving it out would make the score too sure of itself exactly there.
+        let left = dim.saturating_sub(POSITION_RANK_MAX);
+        let floor = if left > 0 { rest / left as f64 } else { 0.0 };
+        found.truncate(POSITION_RANK_MAX);
+        found.retain(|d| d.value > floor);
+        let lambda = lambda + floor;
+        let above = |d: &Direction| d.value - floor;
+        let gains: Vec<f32> =
+            found.iter().map(|d| (1.0 - (lambda / (lambda + above(d))).sqrt()) as f32).collect();
+        let logdet = dim as f64 * lambda.ln()
+            + found.iter().map(|d| (above(d) / lambda).ln_1p()).sum::<f64>();
+        let directions = found.iter().flat_map(|d| d.unit.iter().map(|u| *u as f32)).collect();
+        Self { lambda, whitener: Whitener::LowRank { directions, gains }, logdet }
+    }
+}
+
+impl Whitener {
+    fn apply(&self, dim: usize, rows: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(rows);
+        match self {
+            Whitener::Diagonal(factors) => {
+                for row in out.chunks_exact_mut(dim) {
+                    row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f);
+                }
+            }
+            Whitener::LowRank { directions, gains } => {
+                for row in out.chunks_exact_mut(dim) {
+                    // V is orthonormal: taking one direction off leaves the others' shares.
+                    for (unit, gain) in directions.chunks_exact(dim).zip(gains) {
+                        let share = gain * dot32(unit, row);
+                        row.iter_mut().zip(unit).for_each(|(v, u)| *v -= share * u);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Ready to score: whitened references, their squared lengths, and buffers for the query.
+#[derive(Debug, Clone)]
+pub struct PositionPosterior {
+    width: usize,
+    height: usize,
+    dim: usize,
+    reach: usize,
+    law: StudentT,
+    whitener: Whitener,
+    /// `1 / (lambda c D)`: from whitened squared distance to `delta / D`.
+    to_ratio: f64,
+    /// Whitened references, `[reference][cell][dim]`.
+    bank: Vec<f32>,
+    /// Their squared lengths, `[reference][cell]`.
+    lengths: Vec<f32>,
+    query: Vec<f32>,
+    map: Vec<f32>,
+}
+
+impl PositionPosterior {
+    fn new(
+        grid: &PatchGrid,
+        reach: usize,
+        shape: Shape,
+        kappa: f64,
+        k: f64,
+        references: Vec<Vec<f32>>,
+    ) -> Result<Self, StudentTError> {
+        let (dim, len) = (grid.dim, grid.values.len());
+        // nu0 = D + 2, so nu_n - D + 1 = K + 3.
+        let dof = k + 3.0;
+        let c = (kappa + 1.0) / (kappa * dof);
+        let to_ratio = positive("1/lambda", 1.0 / (shape.lambda * c * dim as f64))?;
+        let mut bank = vec![0.0; len * references.len()];
+        for (rows, out) in references.iter().zip(bank.chunks_exact_mut(len)) {
+            shape.whitener.apply(dim, rows, out);
+        }
+        let lengths = bank.chunks_exact(dim).map(|row| dot32(row, row)).collect();
+        Ok(Self {
+            width: grid.width,
+            height: grid.height,
+            dim,
+            reach,
+            law: StudentT::new(dim, dof, c, shape.logdet),
+            whitener: shape.whitener,
+            to_ratio,
+            bank,
+            lengths,
+            query: vec![0.0; len],
+            map: vec![0.0; len / dim],
+        })
+    }
+
+    /// Columns and rows of the grid.
+    pub fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    /// The law of one patch at one position, search window aside.
+    pub fn law(&self) -> &StudentT {
+        &self.law
+    }
+
+    /// `delta / D` per cell, least over window and references; row-major, `width * height`.
+    ///
+    /// `rows` are the query's patches in the layout of [`PatchGrid`]. Allocates nothing. Errors if
+    /// the size differs from the enrolled grids or a value is not finite.
+    pub fn ratio_map(&mut self, rows: &[f32]) -> Result<&[f32], StudentTError> {
+        if rows.len() != self.query.len() {
+            return Err(StudentTError::WrongSize {
+                what: "patches of the query",
+                expected: self.query.len(),
+                got: rows.len(),
+            });
+        }
+        self.whitener.apply(self.dim, rows, &mut self.query);
+        let cells = self.map.len();
+        let mut sound = true;
+        for cell in 0..cells {
+            let q = &self.query[cell * self.dim..(cell + 1) * self.dim];
+            let (x0, x1, y0, y1) = window(cell, self.width, self.height, self.reach);
+            let mut least = f32::INFINITY;
+            for reference in 0..self.lengths.len() / cells {
+                for y in y0..y1 {
+                    let start = reference * cells + y * self.width;
+                    let (from, to) = (start + x0, start + x1);
+                    let stored = self.bank[from * self.dim..to * self.dim].chunks_exact(self.dim);
+                    for (m, length) in stored.zip(&self.lengths[from..to]) {
+                        least = least.min(length - 2.0 * dot32(q, m));
+                    }
+                }
+            }
+            // f32::min passes over NaN, so the query's own length has to say whether it was sound.
+            let distance = dot32(q, q) + least;
+            sound &= distance.is_finite();
+            self.map[cell] = (f64::from(distance.max(0.0)) * self.to_ratio) as f32;
+        }
+        if sound {
+            Ok(&self.map)
+        } else {
+            Err(StudentTError::NotFinite { what: "patches of the query" })
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "position_tests.rs"]
+mod tests;

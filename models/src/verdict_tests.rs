@@ -1,0 +1,149 @@
+//! Reject by default, pass only by `decide`, and the record's stable keys.
+
+use super::*;
+use proptest::prelude::*;
+
+fn report(change: f64, position: f64, image: f64) -> WitnessReport {
+    let say = |p_value| Testimony { statistic: 0.0, p_value };
+    WitnessReport { change: say(change), position: say(position), image: say(image) }
+}
+
+fn rate(ppm: u32) -> FalseRejectRate {
+    FalseRejectRate::from_ppm(ppm).expect("within bounds")
+}
+
+#[test]
+fn the_zero_value_rejects() {
+    assert_eq!(Decision::default(), Decision::Reject(Reason::NoResult));
+    assert!(!Decision::default().is_pass());
+    assert_eq!(decide(&WitnessReport::default(), rate(1)), Decision::Reject(Reason::NotFinite));
+}
+
+#[test]
+fn the_reason_names_the_strongest_witness() {
+    for (r, name) in [
+        (report(1e-6, 0.5, 0.5), "change"),
+        (report(0.5, 1e-6, 0.5), "novel"),
+        (report(0.5, 0.5, 1e-6), "wrong_part"),
+        (report(1e-7, 1e-6, 1e-6), "change"),
+        (report(1e-6, 1e-6, 1e-6), "change"),
+    ] {
+        assert_eq!(decide(&r, rate(1000)).reason_name(), name);
+    }
+    assert_eq!(decide(&report(0.5, 0.4, 0.3), rate(1000)).reason_name(), "ok");
+}
+
+#[test]
+fn the_joint_p_value_meets_the_rate() {
+    // Three witnesses share 1000 ppm.
+    let p = 1000e-6 / 3.0;
+    assert!(!decide(&report(p * 0.999, 0.5, 0.5), rate(1000)).is_pass());
+    assert!(decide(&report(p * 1.001, 0.5, 0.5), rate(1000)).is_pass());
+    assert!((report(p, 0.5, 0.5).p_value() - 1000e-6).abs() < 1e-15);
+}
+
+#[test]
+fn rates_have_bounds() {
+    assert!(FalseRejectRate::from_ppm(0).is_none(), "rate 0 would pass everything");
+    assert!(FalseRejectRate::from_ppm(FALSE_REJECT_PPM_MAX + 1).is_none());
+    assert_eq!(rate(250).ppm(), 250);
+}
+
+#[test]
+fn names_are_unique_and_stable() {
+    let p_value = 0.0;
+    let all = [
+        (Reason::NoResult, "no_result"),
+        (Reason::Late, "late"),
+        (Reason::MissedTrigger, "missed_trigger"),
+        (Reason::Overload, "overload"),
+        (Reason::NoFrame, "no_frame"),
+        (Reason::StaleFrame, "stale_frame"),
+        (Reason::TornFrame, "torn_frame"),
+        (Reason::CameraFailed, "camera_failed"),
+        (Reason::WrongSize, "wrong_size"),
+        (Reason::NotFinite, "not_finite"),
+        (Reason::EngineFailed, "engine_failed"),
+        (Reason::NoRecipe, "no_recipe"),
+        (Reason::Change { p_value }, "change"),
+        (Reason::Novel { p_value }, "novel"),
+        (Reason::WrongPart { p_value }, "wrong_part"),
+    ];
+    for (reason, name) in all {
+        assert_eq!(reason.name(), name);
+        assert!(!reason.to_string().is_empty() && !reason.to_string().contains('_'));
+    }
+    assert_eq!(
+        Reason::Change { p_value: 3.2e-7 }.to_string(),
+        "changed against the good part (p = 3.2e-7)"
+    );
+}
+
+#[test]
+fn the_record_has_the_contract_keys() {
+    let mut record = VerdictRecord::new(7, &Decision::default(), f32::NAN, f64::NAN);
+    assert_eq!((record.score, record.p_value), (1.0, 0.0));
+    record.image = Some("a.png".into());
+    record.recipe = Some("bracket-3".into());
+    record.model = "oneprompt-m".into();
+    record.regions.push(Region { x: 1, y: 2, w: 3, h: 4, score: 0.5 });
+    let table = toml::Table::try_from(&record).expect("serialises");
+    let mut keys: Vec<&str> = table.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    let mut want = [
+        "part",
+        "image",
+        "verdict",
+        "reason",
+        "score",
+        "p_value",
+        "regions",
+        "latency_us",
+        "model",
+        "recipe",
+    ];
+    want.sort_unstable();
+    assert_eq!(keys, want);
+    let latency = table["latency_us"].as_table().expect("a table");
+    for key in ["capture", "preprocess", "encode", "segment", "score", "total"] {
+        assert!(latency.contains_key(key), "{key}");
+    }
+    let region = table["regions"][0].as_table().expect("a table");
+    for key in ["x", "y", "w", "h", "score"] {
+        assert!(region.contains_key(key), "{key}");
+    }
+    assert_eq!(table["verdict"].as_str(), Some("reject"));
+    assert_eq!(table["reason"].as_str(), Some("no_result"));
+    let back: VerdictRecord = table.try_into().expect("parses back");
+    assert_eq!(back, record);
+}
+
+fn anything() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(f64::NAN),
+        Just(f64::INFINITY),
+        Just(f64::NEG_INFINITY),
+        Just(-0.1),
+        Just(1.1),
+        0.0..1.0f64,
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_unsound_ever_passes(
+        statistics in prop::array::uniform3(anything()), ps in prop::array::uniform3(anything()), ppm in 1..200_000u32,
+    ) {
+        let say = |i: usize| Testimony { statistic: statistics[i], p_value: ps[i] };
+        let r = WitnessReport { change: say(0), position: say(1), image: say(2) };
+        let sound = statistics.iter().all(|s| s.is_finite()) && ps.iter().all(|p| (0.0..=1.0).contains(p));
+        let decision = decide(&r, rate(ppm));
+        if !sound {
+            prop_assert_eq!(decision, Decision::Reject(Reason::NotFinite));
+            prop_assert_eq!(r.p_value(), 0.0);
+        } else {
+            let least = ps.iter().copied().fold(1.0, f64::min);
+            prop_assert_eq!(decision.is_pass(), (3.0 * least).min(1.0) > f64::from(ppm) * 1e-6);
+        }
+    }
+}
