@@ -44,6 +44,42 @@ pub fn sibling(path: &Path) -> io::Result<PathBuf> {
     Ok(parent(path).join(hidden))
 }
 
+/// Puts folder `new` in the place of `target`, which may exist, and removes what was there. On
+/// Linux the two are exchanged in one step; where the file system cannot (FAT), the old folder
+/// stays beside as `.NAME.*.part` should the power fail between two renames.
+pub fn replace_folder(new: &Path, target: &Path) -> io::Result<()> {
+    if !target.try_exists()? {
+        fs::rename(new, target)?;
+        return sync_folder(target);
+    }
+    if exchange(new, target).is_ok() {
+        sync_folder(target)?;
+        // The exchange is done; old content that cannot be removed is litter, not a failure.
+        let _ = fs::remove_dir_all(new);
+        return Ok(());
+    }
+    let old = sibling(target)?;
+    fs::rename(target, &old)?;
+    if let Err(e) = fs::rename(new, target) {
+        fs::rename(&old, target)?;
+        return Err(e);
+    }
+    sync_folder(target)?;
+    let _ = fs::remove_dir_all(&old);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Reads a whole file, or fails with `FileTooLarge` once it exceeds `limit` bytes: the limit holds
 /// for what is read, not for what the folder claims.
 pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
@@ -93,12 +129,32 @@ mod tests {
         let target = dir.path().join("folder");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("inside"), b"x").unwrap();
-        assert!(
-            write_atomic(&target, b"new").is_err(),
-            "a folder is not replaced"
-        );
+        assert!(write_atomic(&target, b"new").is_err(), "a folder is not replaced");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(write_atomic(&dir.path().join("no/such/folder/f"), b"x").is_err());
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (new, target) = (dir.path().join("new"), dir.path().join("target"));
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("old"), b"old").unwrap();
+        fs::create_dir(&new).unwrap();
+        fs::write(new.join("fresh"), b"fresh").unwrap();
+        replace_folder(&new, &target).unwrap();
+        assert!(target.join("fresh").exists() && !target.join("old").exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_are_safe_for_folders() {
+        for good in ["a", "cap-38_mm", &"x".repeat(64)] {
+            assert!(is_safe_name(good), "{good}");
+        }
+        for bad in ["", "A", "a b", "../a", "a/b", "ä", ".a", &"x".repeat(65)] {
+            assert!(!is_safe_name(bad), "{bad}");
+        }
     }
 
     #[test]

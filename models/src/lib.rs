@@ -8,13 +8,16 @@ pub mod calibration;
 pub mod engine;
 pub mod files;
 pub mod fusion;
+pub mod inspector;
 pub mod map;
 pub mod oneprompt;
 pub mod package;
 pub mod picture;
 pub mod preprocess;
 pub mod recipe;
+mod regions;
 pub mod student_t;
 pub mod tensor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod verdict;

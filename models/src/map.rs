@@ -15,11 +15,7 @@ impl Map {
     /// A map of `values`; `None` if they do not fill `width` x `height` or a side is 0.
     pub fn new(width: u32, height: u32, values: Vec<f32>) -> Option<Map> {
         let cells = (width as usize).checked_mul(height as usize)?;
-        (cells > 0 && cells == values.len()).then_some(Map {
-            width,
-            height,
-            values,
-        })
+        (cells > 0 && cells == values.len()).then_some(Map { width, height, values })
     }
 
     /// The value at column `x`, row `y`; panics outside the map.
@@ -51,11 +47,7 @@ impl Map {
                 values.push(a + (b - a) * ty);
             }
         }
-        Map {
-            width,
-            height,
-            values,
-        }
+        Map { width, height, values }
     }
 }
 
@@ -67,11 +59,7 @@ fn taps(from: u32, to: u32) -> Vec<(usize, usize, f32)> {
         .map(|i| {
             let at = ((f64::from(i) + 0.5) * scale - 0.5).clamp(0.0, last);
             let low = at.floor();
-            (
-                low as usize,
-                (low + 1.0).min(last) as usize,
-                (at - low) as f32,
-            )
+            (low as usize, (low + 1.0).min(last) as usize, (at - low) as f32)
         })
         .collect()
 }

@@ -62,11 +62,8 @@ impl OnePrompt {
         let engine = kind.engine(threads)?;
         let image = [TensorSpec::new(IMAGE_INPUT, &input_shape(card))];
         let encode = engine.load(&package.encode_file(), &image, &card.encode.outputs)?;
-        let inputs: Vec<TensorSpec> = card
-            .segment_inputs()?
-            .into_iter()
-            .map(|input| input.spec)
-            .collect();
+        let inputs: Vec<TensorSpec> =
+            card.segment_inputs()?.into_iter().map(|input| input.spec).collect();
         let segment = engine.load(&package.segment_file(), &inputs, &card.segment.outputs)?;
         OnePrompt::from_graphs(card, encode, segment)
     }
@@ -91,11 +88,7 @@ impl OnePrompt {
             preprocessor: Preprocessor::new(&card.input),
             image: Tensor::zeros(&input_shape(card)),
             layout: Arc::new(FeatureLayout::new(card)?),
-            segment_inputs: card
-                .segment_inputs()?
-                .iter()
-                .map(|i| (i.side, i.index))
-                .collect(),
+            segment_inputs: card.segment_inputs()?.iter().map(|i| (i.side, i.index)).collect(),
             map_index: output(MAP_OUTPUT)?,
             nearest_index: output(NEAREST_OUTPUT)?,
         })
@@ -140,11 +133,7 @@ impl OnePrompt {
         let tensors = self.encode.run(&[&self.image])?;
         let encode_us = micros_since(start);
         let features = Features::new(self.layout.clone(), tensors)?;
-        Ok(Encoded {
-            features,
-            preprocess_us,
-            encode_us,
-        })
+        Ok(Encoded { features, preprocess_us, encode_us })
     }
 
     /// Features of a tensor that is already normalised, `[1, 3, height, width]`.
@@ -182,11 +171,7 @@ impl OnePrompt {
         let segment_us = micros_since(start);
         let change = take_map(&mut outputs, self.map_index, MAP_OUTPUT)?;
         let nearest = take_map(&mut outputs, self.nearest_index, NEAREST_OUTPUT)?;
-        Ok(Segmentation {
-            change,
-            nearest,
-            segment_us,
-        })
+        Ok(Segmentation { change, nearest, segment_us })
     }
 }
 
@@ -206,19 +191,12 @@ fn take_map(outputs: &mut [Tensor], index: usize, name: &str) -> Result<Map, Mod
         given: given.to_vec(),
         expected: "[1, 1, height, width]".to_string(),
     };
-    let tensor = outputs
-        .get_mut(index)
-        .map(std::mem::take)
-        .ok_or_else(|| wrong(&[]))?;
+    let tensor = outputs.get_mut(index).map(std::mem::take).ok_or_else(|| wrong(&[]))?;
     let [1, 1, height, width] = tensor.shape[..] else {
         return Err(wrong(&tensor.shape));
     };
     if let Some(index) = tensor.first_not_finite() {
-        return Err(EngineError::NotFinite {
-            tensor: name.to_string(),
-            index,
-        }
-        .into());
+        return Err(EngineError::NotFinite { tensor: name.to_string(), index }.into());
     }
     let mut values = tensor.data;
     values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
@@ -271,12 +249,7 @@ impl Features {
     pub fn patches(&self) -> Patches<'_> {
         let tensor = &self.tensors[self.layout.patches];
         let (width, height) = self.layout.grid;
-        Patches {
-            width,
-            height,
-            dim: tensor.shape[2],
-            values: &tensor.data,
-        }
+        Patches { width, height, dim: tensor.shape[2], values: &tensor.data }
     }
 
     /// The embedding of the whole picture.
@@ -349,15 +322,8 @@ impl fmt::Display for ModelError {
             ModelError::Engine(e) => e.fmt(f),
             ModelError::Card(e) => write!(f, "bad model card: {e}"),
             ModelError::Picture(e) => e.fmt(f),
-            ModelError::Shape {
-                tensor,
-                given,
-                expected,
-            } => {
-                write!(
-                    f,
-                    "tensor '{tensor}' has shape {given:?}, {expected} is expected"
-                )
+            ModelError::Shape { tensor, given, expected } => {
+                write!(f, "tensor '{tensor}' has shape {given:?}, {expected} is expected")
             }
             ModelError::OtherModel => f.write_str(
                 "these features come from another model; encode the prompts again with this one",
@@ -385,3 +351,6 @@ impl From<PictureError> for ModelError {
         ModelError::Picture(e)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,15 @@
 //! Model packages: a folder with `model.toml` and the two graphs, checked before it is believed.
 
 mod card;
+mod check;
 mod find;
 
 pub use card::{
-    ARCHITECTURE, CARD_BYTES_MAX, Calibration, CardError, EncodeGraph, FeatureTensors, Figure,
-    FusionConstants, GRAPH_TENSORS_MAX, ImagePrior, Input, MAP_OUTPUT, ModelCard, NEAREST_OUTPUT,
-    ScalarPrior, SegmentGraph, SegmentInput, Side, Training,
+    ARCHITECTURE, CARD_BYTES_MAX, Calibration, EncodeGraph, FeatureTensors, Figure,
+    FusionConstants, GRAPH_TENSORS_MAX, INPUT_SIDE_MAX, INPUT_SIDE_MIN, ImagePrior, Input,
+    ModelCard, ScalarPrior, SegmentGraph, Training,
 };
+pub use check::{CardError, MAP_OUTPUT, NEAREST_OUTPUT, SegmentInput, Side};
 pub use find::{DEFAULT_MODEL, MODELS_VARIABLE, find_model};
 
 use crate::files;
@@ -35,16 +37,11 @@ impl ModelPackage {
     /// Opens a package: reads the card, then checks each graph's size and hash.
     pub fn open(dir: &Path) -> Result<ModelPackage, PackageError> {
         if !dir.is_dir() {
-            return Err(PackageError::Missing {
-                dir: dir.to_path_buf(),
-            });
+            return Err(PackageError::Missing { dir: dir.to_path_buf() });
         }
         let path = dir.join(CARD_FILE);
         let bytes = read(dir, CARD_FILE, CARD_BYTES_MAX)?;
-        let bad_card = |error| PackageError::Card {
-            file: path.clone(),
-            error,
-        };
+        let bad_card = |error| PackageError::Card { file: path.clone(), error };
         let text = String::from_utf8(bytes)
             .map_err(|e| bad_card(CardError::Syntax(format!("not UTF-8: {e}"))))?;
         // The family is looked at first: a foreign model's card has other keys, and a complaint
@@ -53,26 +50,17 @@ impl ModelPackage {
             check_architecture(dir, &found)?;
         }
         let card = ModelCard::parse(&text).map_err(bad_card)?;
-        for (file, expected) in [
-            (&card.encode.file, &card.encode.sha256),
-            (&card.segment.file, &card.segment.sha256),
-        ] {
+        for (file, expected) in
+            [(&card.encode.file, &card.encode.sha256), (&card.segment.file, &card.segment.sha256)]
+        {
             let found = sha256_hex(&read(dir, file, GRAPH_BYTES_MAX)?);
             if &found != expected {
                 let (file, expected) = (dir.join(file), expected.clone());
-                return Err(PackageError::Corrupt {
-                    file,
-                    expected,
-                    found,
-                });
+                return Err(PackageError::Corrupt { file, expected, found });
             }
         }
         let hash = package_hash(&card);
-        Ok(ModelPackage {
-            dir: dir.to_path_buf(),
-            card,
-            hash,
-        })
+        Ok(ModelPackage { dir: dir.to_path_buf(), card, hash })
     }
 
     /// The model card.
@@ -118,25 +106,16 @@ impl ModelPackage {
         card.segment.sha256 = sha256_hex(segment);
         check_architecture(dir, &card.architecture)?;
         let file = dir.join(CARD_FILE);
-        let text = card.emit().map_err(|error| PackageError::Card {
-            file: file.clone(),
-            error,
-        })?;
+        let text = card.emit().map_err(|error| PackageError::Card { file: file.clone(), error })?;
         let cannot = |file: &Path| {
             let file = file.to_path_buf();
-            move |e: io::Error| PackageError::Write {
-                file,
-                why: e.to_string(),
-            }
+            move |e: io::Error| PackageError::Write { file, why: e.to_string() }
         };
         fs::create_dir_all(dir).map_err(cannot(dir))?;
         for (name, bytes) in [(&card.encode.file, encode), (&card.segment.file, segment)] {
             let file = dir.join(name);
             if bytes.len() as u64 > GRAPH_BYTES_MAX {
-                return Err(PackageError::TooLarge {
-                    file,
-                    limit: GRAPH_BYTES_MAX,
-                });
+                return Err(PackageError::TooLarge { file, limit: GRAPH_BYTES_MAX });
             }
             files::write_atomic(&file, bytes).map_err(cannot(&file))?;
         }
@@ -222,20 +201,13 @@ impl fmt::Display for PackageError {
                 "there is no model folder {}; give --model a name or a folder with a {CARD_FILE}",
                 dir.display()
             ),
-            NotFound {
-                name,
-                looked,
-                exist,
-            } => {
+            NotFound { name, looked, exist } => {
                 write!(f, "no model is called '{name}'; looked in")?;
                 for dir in looked {
                     write!(f, " {}", dir.display())?;
                 }
                 match &exist[..] {
-                    [] => write!(
-                        f,
-                        "; none holds a model: install one or set {MODELS_VARIABLE}"
-                    ),
+                    [] => write!(f, "; none holds a model: install one or set {MODELS_VARIABLE}"),
                     names => write!(f, "; there are: {}", names.join(", ")),
                 }
             }
@@ -258,11 +230,7 @@ impl fmt::Display for PackageError {
                 "the model in {} is of architecture '{found}', but this build runs                  '{ARCHITECTURE}'; choose another model or a matching firmware",
                 dir.display()
             ),
-            Corrupt {
-                file,
-                expected,
-                found,
-            } => write!(
+            Corrupt { file, expected, found } => write!(
                 f,
                 "{} is corrupt: its SHA-256 is {found}, the model card says {expected}; copy the                  package again",
                 file.display()
@@ -298,10 +266,7 @@ fn read(dir: &Path, name: &str, limit: u64) -> Result<Vec<u8>, PackageError> {
     files::read_limited(&file, limit).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => PackageError::FileMissing { file },
         io::ErrorKind::FileTooLarge => PackageError::TooLarge { file, limit },
-        _ => PackageError::Read {
-            file,
-            why: e.to_string(),
-        },
+        _ => PackageError::Read { file, why: e.to_string() },
     })
 }
 
@@ -314,8 +279,8 @@ fn check_architecture(dir: &Path, found: &str) -> Result<(), PackageError> {
     if found == ARCHITECTURE {
         return Ok(());
     }
-    Err(PackageError::Foreign {
-        dir: dir.to_path_buf(),
-        found: found.to_string(),
-    })
+    Err(PackageError::Foreign { dir: dir.to_path_buf(), found: found.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,12 +62,7 @@ impl Rect {
         if ends(self.x, self.w, width) && ends(self.y, self.h, height) {
             return Ok(());
         }
-        Err(Fault::Outside {
-            rect: *self,
-            width,
-            height,
-        }
-        .into())
+        Err(Fault::Outside { rect: *self, width, height }.into())
     }
 }
 
@@ -92,11 +87,7 @@ impl Picture {
         check_size(width.into(), height.into())?;
         let expected = 3 * width as usize * height as usize;
         if rgb.len() != expected {
-            return Err(Fault::Length {
-                given: rgb.len(),
-                expected,
-            }
-            .into());
+            return Err(Fault::Length { given: rgb.len(), expected }.into());
         }
         Ok(Picture { width, height, rgb })
     }
@@ -119,12 +110,7 @@ impl Picture {
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         // A pipe or device would block or never end.
         if !metadata.is_file() {
-            return Err(if metadata.is_dir() {
-                Fault::Folder
-            } else {
-                Fault::NotAFile
-            }
-            .into());
+            return Err(if metadata.is_dir() { Fault::Folder } else { Fault::NotAFile }.into());
         }
         if metadata.len() > PICTURE_BYTES_MAX {
             return Err(Fault::TooManyBytes.into());
@@ -135,11 +121,7 @@ impl Picture {
 
     /// As [`Picture::open`], for the content of a file.
     pub fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
-        let Probe {
-            format,
-            width,
-            height,
-        } = container::probe(bytes)?;
+        let Probe { format, width, height } = container::probe(bytes)?;
         check_size(width.into(), height.into())?;
         let (mut decoded, orientation) = match format {
             Format::Png => decode_png(bytes)?,
@@ -167,12 +149,7 @@ impl Picture {
 
     /// The rectangle of the whole picture.
     pub fn bounds(&self) -> Rect {
-        Rect {
-            x: 0,
-            y: 0,
-            w: self.width,
-            h: self.height,
-        }
+        Rect { x: 0, y: 0, w: self.width, h: self.height }
     }
 
     /// The picture in another size, scaled like the encoder's input is (see
@@ -182,11 +159,7 @@ impl Picture {
         let height = height.clamp(PICTURE_SIDE_MIN, PICTURE_SIDE_MAX);
         let mut target = Image::new(width, height, PixelType::U8x3);
         Scaler::new().scale(self, self.bounds(), &mut target);
-        Picture {
-            width,
-            height,
-            rgb: target.into_vec(),
-        }
+        Picture { width, height, rgb: target.into_vec() }
     }
 
     /// The part of the picture within `rect`.
@@ -220,14 +193,13 @@ fn decode_png(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Fault> {
     let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(damaged)?;
     // A broken EXIF block is no reason to refuse sound pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((
-        DynamicImage::from_decoder(decoder).map_err(damaged)?,
-        orientation,
-    ))
+    Ok((DynamicImage::from_decoder(decoder).map_err(damaged)?, orientation))
 }
 
 /// Decodes strictly. The `image` crate's JPEG decoder fills what is missing or damaged with grey,
-/// and a grey half must not be taken for a good part.
+/// and a grey half must not be taken for a good part. JPEG has no checksum: impossible codes are an
+/// error here and a missing end is one in `container`, but bytes lost or flipped within a whole
+/// file can still come through as false colours.
 fn decode_jpeg(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Fault> {
     let damaged = |e: zune_jpeg::errors::DecodeErrors| Fault::Damaged(format!("{e:?}"));
     let side_max = PICTURE_SIDE_MAX as usize;
@@ -238,11 +210,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Fault> {
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(damaged)?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
-    let wanted = if grey {
-        ColorSpace::Luma
-    } else {
-        ColorSpace::RGB
-    };
+    let wanted = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(options.jpeg_set_out_colorspace(wanted));
     let pixels = decoder.decode().map_err(damaged)?;
     let (width, height) = decoder.dimensions().unwrap_or((0, 0));
@@ -250,11 +218,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Fault> {
         .exif()
         .and_then(|exif| Orientation::from_exif_chunk(exif))
         .unwrap_or(Orientation::NoTransforms);
-    let rgb = if grey {
-        pixels.iter().flat_map(|&v| [v, v, v]).collect()
-    } else {
-        pixels
-    };
+    let rgb = if grey { pixels.iter().flat_map(|&v| [v, v, v]).collect() } else { pixels };
     let image = RgbImage::from_raw(width as u32, height as u32, rgb)
         .ok_or_else(|| Fault::Damaged("its size and its pixels disagree".to_string()))?;
     Ok((DynamicImage::ImageRgb8(image), orientation))

@@ -5,7 +5,7 @@
 use crate::package::Input;
 use crate::picture::{Picture, PictureError, Rect};
 use crate::tensor::Tensor;
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 /// Turns pictures into `[1, 3, height, width]` tensors; keeps its buffers between pictures.
@@ -22,10 +22,7 @@ impl Preprocessor {
     pub fn new(input: &Input) -> Preprocessor {
         let mut lut = Box::new([[0.0; 256]; 3]);
         for (channel, table) in lut.iter_mut().enumerate() {
-            let (mean, std) = (
-                f64::from(input.mean[channel]),
-                f64::from(input.std[channel]),
-            );
+            let (mean, std) = (f64::from(input.mean[channel]), f64::from(input.std[channel]));
             for (value, out) in table.iter_mut().enumerate() {
                 *out = ((value as f64 / 255.0 - mean) / std) as f32;
             }
@@ -81,25 +78,20 @@ pub struct Scaler {
 impl Scaler {
     /// A scaler with empty buffers.
     pub fn new() -> Scaler {
-        Scaler {
-            resizer: Resizer::new(),
-        }
+        Scaler { resizer: Resizer::new() }
     }
 
     /// Scales `region` of `picture`, which must lie within it, to fill `target` (RGB8).
     pub(crate) fn scale(&mut self, picture: &Picture, region: Rect, target: &mut Image<'static>) {
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .crop(
-                region.x.into(),
-                region.y.into(),
-                region.w.into(),
-                region.h.into(),
-            );
-        let (width, height) = (picture.width(), picture.height());
-        ImageRef::new(width, height, picture.rgb(), PixelType::U8x3)
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        // A view, not the resizer's crop box: that one lets the filter reach beyond the region.
+        let Rect { x, y, w, h } = region;
+        ImageRef::new(picture.width(), picture.height(), picture.rgb(), PixelType::U8x3)
             .ok()
-            .and_then(|source| self.resizer.resize(&source, target, &options).ok())
+            .and_then(|source| {
+                let view = CroppedImage::new(&source, x, y, w, h).ok()?;
+                self.resizer.resize(&view, target, &options).ok()
+            })
             .expect("a picture is RGB8 of its stated size and the region was checked");
     }
 }
@@ -107,5 +99,69 @@ impl Scaler {
 impl Default for Scaler {
     fn default() -> Scaler {
         Scaler::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input() -> Input {
+        Input { width: 16, height: 32, mean: [0.5, 0.25, 0.0], std: [0.5, 0.25, 1.0] }
+    }
+
+    fn plain(width: u32, height: u32, rgb: [u8; 3]) -> Picture {
+        Picture::from_rgb8(width, height, rgb.repeat((width * height) as usize)).unwrap()
+    }
+
+    #[test]
+    fn normalises_each_channel_into_its_own_plane() {
+        let mut out = Tensor::default();
+        Preprocessor::new(&input()).run(&plain(50, 40, [255, 0, 51]), None, &mut out).unwrap();
+        assert_eq!(out.shape, [1, 3, 32, 16]);
+        let plane = 32 * 16;
+        for (channel, expected) in [1.0f32, -1.0, 0.2].into_iter().enumerate() {
+            for v in &out.data[channel * plane..][..plane] {
+                assert!((v - expected).abs() < 1e-6, "channel {channel}: {v}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_is_the_same_as_a_crop() {
+        let rgb = (0..64 * 48 * 3).map(|i| ((i * 37) % 251) as u8).collect();
+        let picture = Picture::from_rgb8(64, 48, rgb).unwrap();
+        let region = Rect { x: 8, y: 3, w: 40, h: 33 };
+        let mut preprocessor = Preprocessor::new(&input());
+        let (mut a, mut b) = (Tensor::default(), Tensor::default());
+        preprocessor.run(&picture, Some(region), &mut a).unwrap();
+        preprocessor.run(&picture.crop(region).unwrap(), None, &mut b).unwrap();
+        assert_eq!(a, b);
+        preprocessor.run(&picture, None, &mut b).unwrap();
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn the_same_size_passes_pixels_through_and_buffers_are_reused() {
+        let rgb: Vec<u8> = (0..16 * 32 * 3).map(|i| (i % 256) as u8).collect();
+        let picture = Picture::from_rgb8(16, 32, rgb.clone()).unwrap();
+        let mut preprocessor = Preprocessor::new(&input());
+        let mut out = Tensor::default();
+        preprocessor.run(&plain(100, 100, [9, 9, 9]), None, &mut out).unwrap();
+        let memory = out.data.as_ptr();
+        preprocessor.run(&picture, None, &mut out).unwrap();
+        assert_eq!(out.data.as_ptr(), memory, "no new buffer per frame");
+        let blue = 2 * 16 * 32;
+        for (i, v) in out.data[blue..].iter().enumerate() {
+            assert!((v - f32::from(rgb[3 * i + 2]) / 255.0).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_region_outside_is_refused() {
+        let mut out = Tensor::default();
+        let outside = Some(Rect { x: 0, y: 0, w: 51, h: 10 });
+        let mut preprocessor = Preprocessor::new(&input());
+        assert!(preprocessor.run(&plain(50, 40, [0; 3]), outside, &mut out).is_err());
     }
 }

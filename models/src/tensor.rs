@@ -26,11 +26,7 @@ pub struct ShapeError {
 
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} values do not fill a tensor of shape {:?}",
-            self.len, self.shape
-        )
+        write!(f, "{} values do not fill a tensor of shape {:?}", self.len, self.shape)
     }
 }
 
@@ -40,24 +36,15 @@ impl Tensor {
     /// A tensor of `data` in `shape`; an error if the lengths disagree.
     pub fn new(shape: &[usize], data: Vec<f32>) -> Result<Tensor, ShapeError> {
         if elements(shape) == Some(data.len()) {
-            Ok(Tensor {
-                shape: shape.to_vec(),
-                data,
-            })
+            Ok(Tensor { shape: shape.to_vec(), data })
         } else {
-            Err(ShapeError {
-                shape: shape.to_vec(),
-                len: data.len(),
-            })
+            Err(ShapeError { shape: shape.to_vec(), len: data.len() })
         }
     }
 
     /// Zeros in `shape`.
     pub fn zeros(shape: &[usize]) -> Tensor {
-        Tensor {
-            shape: shape.to_vec(),
-            data: vec![0.0; shape.iter().product()],
-        }
+        Tensor { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
     }
 
     /// Whether shape and data agree (the fields are public, so an engine checks before it trusts).
@@ -90,10 +77,7 @@ pub struct TensorSpec {
 impl TensorSpec {
     /// A spec from a name and a shape.
     pub fn new(name: &str, shape: &[usize]) -> TensorSpec {
-        TensorSpec {
-            name: name.to_string(),
-            shape: shape.to_vec(),
-        }
+        TensorSpec { name: name.to_string(), shape: shape.to_vec() }
     }
 }
 
@@ -106,10 +90,7 @@ mod tests {
         assert!(Tensor::new(&[2, 3], vec![0.0; 6]).is_ok());
         let err = Tensor::new(&[2, 3], vec![0.0; 5]).unwrap_err();
         assert!(err.to_string().contains("[2, 3]"), "{err}");
-        assert!(
-            Tensor::new(&[], vec![1.0]).is_ok(),
-            "a scalar has one value"
-        );
+        assert!(Tensor::new(&[], vec![1.0]).is_ok(), "a scalar has one value");
     }
 
     #[test]

@@ -65,9 +65,7 @@ impl FromStr for EngineKind {
         match s {
             "tract" => Ok(EngineKind::Tract),
             "ort" => Err(EngineError::NotInThisBuild { engine: "ort" }),
-            _ => Err(EngineError::UnknownEngine {
-                name: s.to_string(),
-            }),
+            _ => Err(EngineError::UnknownEngine { name: s.to_string() }),
         }
     }
 }
@@ -156,10 +154,9 @@ impl fmt::Display for EngineError {
                 write!(f, "this build has no engine '{engine}'; use --engine tract")
             }
             UnknownEngine { name } => write!(f, "no engine is called '{name}'; use --engine tract"),
-            Threads { asked, why } => write!(
-                f,
-                "cannot run on {asked} threads: {why}; choose 1 to {ENGINE_THREADS_MAX}"
-            ),
+            Threads { asked, why } => {
+                write!(f, "cannot run on {asked} threads: {why}; choose 1 to {ENGINE_THREADS_MAX}")
+            }
             Read { file, why } => write!(f, "cannot read graph {}: {why}", file.display()),
             Load { file, why } => write!(
                 f,
@@ -175,19 +172,12 @@ impl fmt::Display for EngineError {
             Input { tensor, what } => write!(f, "wrong input for tensor '{tensor}': {what}"),
             Run { why } => write!(f, "the graph failed: {why}"),
             Panicked { why } => write!(f, "the engine panicked: {why}; please report this graph"),
-            Output {
-                tensor,
-                given,
-                expected,
-            } => write!(
+            Output { tensor, given, expected } => write!(
                 f,
                 "the graph gave tensor '{tensor}' in shape {given:?} instead of {expected:?}"
             ),
             NotFinite { tensor, index } => {
-                write!(
-                    f,
-                    "the graph gave a NaN or infinity in tensor '{tensor}' at index {index}"
-                )
+                write!(f, "the graph gave a NaN or infinity in tensor '{tensor}' at index {index}")
             }
         }
     }
@@ -235,10 +225,7 @@ pub fn check_outputs(specs: &[TensorSpec], given: &[Tensor]) -> Result<(), Engin
             });
         }
         if let Some(index) = tensor.first_not_finite() {
-            return Err(EngineError::NotFinite {
-                tensor: spec.name.clone(),
-                index,
-            });
+            return Err(EngineError::NotFinite { tensor: spec.name.clone(), index });
         }
     }
     Ok(())
@@ -253,14 +240,8 @@ mod tests {
         assert_eq!("tract".parse(), Ok(EngineKind::Tract));
         assert_eq!(EngineKind::Tract.to_string(), "tract");
         let ort = "ort".parse::<EngineKind>().unwrap_err();
-        assert!(
-            ort.to_string().contains("this build has no engine 'ort'"),
-            "{ort}"
-        );
-        assert!(matches!(
-            "cuda".parse::<EngineKind>(),
-            Err(EngineError::UnknownEngine { .. })
-        ));
+        assert!(ort.to_string().contains("this build has no engine 'ort'"), "{ort}");
+        assert!(matches!("cuda".parse::<EngineKind>(), Err(EngineError::UnknownEngine { .. })));
     }
 
     #[test]
@@ -271,29 +252,17 @@ mod tests {
         let nan = Tensor::new(&[1, 2], vec![0.0, f32::NAN]).unwrap();
         assert_eq!(
             check_outputs(&specs, &[nan]),
-            Err(EngineError::NotFinite {
-                tensor: "map".into(),
-                index: 1
-            })
+            Err(EngineError::NotFinite { tensor: "map".into(), index: 1 })
         );
         let long = Tensor::new(&[2, 1], vec![0.0, 1.0]).unwrap();
-        assert!(matches!(
-            check_outputs(&specs, &[long]),
-            Err(EngineError::Output { .. })
-        ));
-        assert!(matches!(
-            check_outputs(&specs, &[]),
-            Err(EngineError::Run { .. })
-        ));
+        assert!(matches!(check_outputs(&specs, &[long]), Err(EngineError::Output { .. })));
+        assert!(matches!(check_outputs(&specs, &[]), Err(EngineError::Run { .. })));
     }
 
     #[test]
     fn inputs_are_checked_before_the_engine_sees_them() {
         let specs = [TensorSpec::new("image", &[1, 2])];
-        let torn = Tensor {
-            shape: vec![1, 2],
-            data: vec![0.0],
-        };
+        let torn = Tensor { shape: vec![1, 2], data: vec![0.0] };
         let err = check_inputs(&specs, &[&torn]).unwrap_err();
         assert!(err.to_string().contains("'image'"), "{err}");
         assert!(check_inputs(&specs, &[]).is_err());

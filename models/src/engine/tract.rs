@@ -26,10 +26,7 @@ impl TractEngine {
     /// all graphs of this engine share. Only large matrix products are split, so two threads give
     /// about 1.4 times the speed of one.
     pub fn new(threads: usize) -> Result<TractEngine, EngineError> {
-        let refuse = |why: String| EngineError::Threads {
-            asked: threads,
-            why,
-        };
+        let refuse = |why: String| EngineError::Threads { asked: threads, why };
         if threads == 0 {
             return Err(refuse("at least one is needed".to_string()));
         }
@@ -42,9 +39,7 @@ impl TractEngine {
         // tract panics if the system refuses the pool.
         let executor = caught(|| Ok(Executor::multithread_with_name(threads, "engine")))
             .map_err(|e| refuse(e.to_string()))?;
-        Ok(TractEngine {
-            executor: Some(executor),
-        })
+        Ok(TractEngine { executor: Some(executor) })
     }
 }
 
@@ -59,40 +54,23 @@ impl Engine for TractEngine {
         inputs: &[TensorSpec],
         outputs: &[TensorSpec],
     ) -> Result<Box<dyn Graph>, EngineError> {
-        let bytes = files::read_limited(file, GRAPH_BYTES_MAX).map_err(|e| EngineError::Read {
-            file: file.to_path_buf(),
-            why: e.to_string(),
-        })?;
-        let bad = |why: String| EngineError::Load {
-            file: file.to_path_buf(),
-            why,
-        };
+        let bytes = files::read_limited(file, GRAPH_BYTES_MAX)
+            .map_err(|e| EngineError::Read { file: file.to_path_buf(), why: e.to_string() })?;
+        let bad = |why: String| EngineError::Load { file: file.to_path_buf(), why };
         let model = caught(|| {
             let nnef = tract_nnef::nnef();
             Ok(nnef.model_for_read(&mut Cursor::new(&bytes)))
         })?
         .map_err(|e| bad(format!("{e:#}")))?;
-        check_contract(&model, inputs, outputs).map_err(|what| EngineError::Contract {
-            file: file.to_path_buf(),
-            what,
-        })?;
-        let options = RunOptions {
-            executor: self.executor.clone(),
-            ..RunOptions::default()
-        };
+        check_contract(&model, inputs, outputs)
+            .map_err(|what| EngineError::Contract { file: file.to_path_buf(), what })?;
+        let options = RunOptions { executor: self.executor.clone(), ..RunOptions::default() };
         let plan: Plan = caught(|| {
-            Ok(model
-                .into_optimized()
-                .and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
+            Ok(model.into_optimized().and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
         })?
         .map_err(|e| bad(format!("{e:#}")))?;
         let state = new_state(&plan)?;
-        Ok(Box::new(TractGraph {
-            plan,
-            state,
-            inputs: inputs.to_vec(),
-            outputs: outputs.to_vec(),
-        }))
+        Ok(Box::new(TractGraph { plan, state, inputs: inputs.to_vec(), outputs: outputs.to_vec() }))
     }
 }
 
@@ -107,9 +85,7 @@ struct TractGraph {
 impl Graph for TractGraph {
     fn run(&mut self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, EngineError> {
         check_inputs(&self.inputs, inputs)?;
-        let failed = |e: TractError| EngineError::Run {
-            why: format!("{e:#}"),
-        };
+        let failed = |e: TractError| EngineError::Run { why: format!("{e:#}") };
         let state = &mut self.state;
         let ran = caught(|| {
             let values: TractResult<TVec<TValue>> = inputs
@@ -133,26 +109,18 @@ impl Graph for TractGraph {
 }
 
 fn to_tensor(value: &TValue) -> TractResult<Tensor> {
-    Ok(Tensor {
-        shape: value.shape().to_vec(),
-        data: value.view().as_slice::<f32>()?.to_vec(),
-    })
+    Ok(Tensor { shape: value.shape().to_vec(), data: value.view().as_slice::<f32>()?.to_vec() })
 }
 
 fn new_state(plan: &Plan) -> Result<State, EngineError> {
-    caught(|| Ok(plan.spawn()))?.map_err(|e| EngineError::Run {
-        why: format!("{e:#}"),
-    })
+    caught(|| Ok(plan.spawn()))?.map_err(|e| EngineError::Run { why: format!("{e:#}") })
 }
 
 /// Runs engine code and turns a panic into an error: one bad graph must not take the line down.
 /// Whatever `work` was changing is thrown away or rebuilt by the caller afterwards.
 fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(EngineError::Panicked {
-            why: panic_message(&*panic),
-        })
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(EngineError::Panicked { why: panic_message(&*panic) }))
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -172,34 +140,20 @@ fn check_contract(
 ) -> Result<(), String> {
     let found = &model.inputs;
     if found.len() != inputs.len() {
-        return Err(format!(
-            "it takes {} tensors, not {}",
-            found.len(),
-            inputs.len()
-        ));
+        return Err(format!("it takes {} tensors, not {}", found.len(), inputs.len()));
     }
     for (outlet, spec) in found.iter().zip(inputs) {
         let name = &model.node(outlet.node).name;
         if plain_name(name) != plain_name(&spec.name) {
-            return Err(format!(
-                "it takes '{name}' where '{}' is declared",
-                spec.name
-            ));
+            return Err(format!("it takes '{name}' where '{}' is declared", spec.name));
         }
         check_fact(model, *outlet, "input", spec)?;
     }
     let found = &model.outputs;
     if found.len() != outputs.len() {
-        return Err(format!(
-            "it gives {} tensors, not {}",
-            found.len(),
-            outputs.len()
-        ));
+        return Err(format!("it gives {} tensors, not {}", found.len(), outputs.len()));
     }
-    found
-        .iter()
-        .zip(outputs)
-        .try_for_each(|(o, spec)| check_fact(model, *o, "output", spec))
+    found.iter().zip(outputs).try_for_each(|(o, spec)| check_fact(model, *o, "output", spec))
 }
 
 fn check_fact(
@@ -218,18 +172,15 @@ fn check_fact(
         "{role} '{}' (node '{node}') is {:?} {}, not F32 {:?}",
         spec.name,
         fact.datum_type,
-        fact.shape
-            .iter()
-            .map(|d| d.to_string())
-            .collect::<Vec<_>>()
-            .join(","),
+        fact.shape.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(","),
         spec.shape
     ))
 }
 
 /// NNEF identifiers know letters, digits and '_' only, so "query.s4" comes back as "query_s4".
 fn plain_name(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,12 +19,9 @@ pub fn find_model(name_or_dir: &str) -> Result<PathBuf, PackageError> {
 }
 
 fn places() -> Vec<PathBuf> {
-    let variable = std::env::var_os(MODELS_VARIABLE)
-        .filter(|v| !v.is_empty())
-        .map(PathBuf::from);
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(|dir| dir.join("models")));
+    let variable = std::env::var_os(MODELS_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let beside =
+        std::env::current_exe().ok().and_then(|exe| exe.parent().map(|dir| dir.join("models")));
     let mut places: Vec<PathBuf> = variable.into_iter().chain(beside).collect();
     places.push(PathBuf::from(SYSTEM_MODELS));
     // For `cargo run` from a clone; on a camera the folder does not exist and is passed over.
@@ -36,30 +33,18 @@ fn find_in(name_or_dir: &str, places: &[PathBuf]) -> Result<PathBuf, PackageErro
     let given = Path::new(name_or_dir);
     if given.components().count() > 1 || name_or_dir.ends_with('/') || holds_model(given) {
         let dir = given.to_path_buf();
-        return if dir.is_dir() {
-            Ok(dir)
-        } else {
-            Err(PackageError::Missing { dir })
-        };
+        return if dir.is_dir() { Ok(dir) } else { Err(PackageError::Missing { dir }) };
     }
     // "", "." and ".." join to folders that are no model of that name.
     if !name_or_dir.is_empty() && !name_or_dir.starts_with('.') {
-        if let Some(dir) = places
-            .iter()
-            .map(|p| p.join(name_or_dir))
-            .find(|d| holds_model(d))
-        {
+        if let Some(dir) = places.iter().map(|p| p.join(name_or_dir)).find(|d| holds_model(d)) {
             return Ok(dir);
         }
     }
     let mut exist: Vec<String> = places.iter().flat_map(|p| names_in(p)).collect();
     exist.sort();
     exist.dedup();
-    Err(PackageError::NotFound {
-        name: name_or_dir.to_string(),
-        looked: places.to_vec(),
-        exist,
-    })
+    Err(PackageError::NotFound { name: name_or_dir.to_string(), looked: places.to_vec(), exist })
 }
 
 fn holds_model(dir: &Path) -> bool {
@@ -103,14 +88,8 @@ mod tests {
         let (a, b) = (place(&["y", "x"]), place(&["x"]));
         let places = [a.path().to_path_buf(), b.path().to_path_buf()];
         let message = find_in("z", &places).unwrap_err().to_string();
-        assert!(
-            message.contains("'z'") && message.contains("there are: x, y"),
-            "{message}"
-        );
-        assert!(
-            message.contains(&b.path().display().to_string()),
-            "{message}"
-        );
+        assert!(message.contains("'z'") && message.contains("there are: x, y"), "{message}");
+        assert!(message.contains(&b.path().display().to_string()), "{message}");
         let none = find_in("z", &[]).unwrap_err().to_string();
         assert!(none.contains(MODELS_VARIABLE), "{none}");
     }
@@ -130,10 +109,7 @@ mod tests {
         let a = place(&[]);
         for name in ["", ".", ".."] {
             let found = find_in(name, &[a.path().to_path_buf()]);
-            assert!(
-                matches!(found, Err(PackageError::NotFound { .. })),
-                "{name}: {found:?}"
-            );
+            assert!(matches!(found, Err(PackageError::NotFound { .. })), "{name}: {found:?}");
         }
     }
 }

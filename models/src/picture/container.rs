@@ -50,15 +50,8 @@ pub(super) fn probe(bytes: &[u8]) -> Result<Probe, Fault> {
         return Err(Fault::Truncated);
     }
     let isobmff = bytes.get(4..8) == Some(b"ftyp");
-    let foreign = FOREIGN
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-        .map(|&(_, n)| n);
-    Err(Fault::Format(if isobmff {
-        Some("a HEIC, AVIF or video file")
-    } else {
-        foreign
-    }))
+    let foreign = FOREIGN.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|&(_, n)| n);
+    Err(Fault::Format(if isobmff { Some("a HEIC, AVIF or video file") } else { foreign }))
 }
 
 fn probe_png(bytes: &[u8]) -> Result<Probe, Fault> {
@@ -66,16 +59,12 @@ fn probe_png(bytes: &[u8]) -> Result<Probe, Fault> {
     let mut rest = &bytes[PNG_SIGNATURE.len()..];
     loop {
         let (length, kind) = match rest {
-            [a, b, c, d, k0, k1, k2, k3, ..] => (
-                u32::from_be_bytes([*a, *b, *c, *d]) as usize,
-                [*k0, *k1, *k2, *k3],
-            ),
+            [a, b, c, d, k0, k1, k2, k3, ..] => {
+                (u32::from_be_bytes([*a, *b, *c, *d]) as usize, [*k0, *k1, *k2, *k3])
+            }
             _ => return Err(Fault::Truncated),
         };
-        let data = rest
-            .get(8..)
-            .and_then(|r| r.get(..length))
-            .ok_or(Fault::Truncated)?;
+        let data = rest.get(8..).and_then(|r| r.get(..length)).ok_or(Fault::Truncated)?;
         // 4 bytes of length, 4 of kind, 4 of CRC; the decoder checks the CRC.
         rest = rest.get(12 + length..).ok_or(Fault::Truncated)?;
         match (&kind, size) {
@@ -89,11 +78,7 @@ fn probe_png(bytes: &[u8]) -> Result<Probe, Fault> {
             }
             (b"acTL", _) => return Err(Fault::Animated),
             (b"IEND", Some((width, height))) => {
-                return Ok(Probe {
-                    format: Format::Png,
-                    width,
-                    height,
-                });
+                return Ok(Probe { format: Format::Png, width, height });
             }
             _ => {}
         }
@@ -121,10 +106,7 @@ fn probe_jpeg(bytes: &[u8]) -> Result<Probe, Fault> {
                 if *components == 4 {
                     return Err(Fault::Cmyk);
                 }
-                size = Some((
-                    u16::from_be_bytes([*w1, *w0]),
-                    u16::from_be_bytes([*h1, *h0]),
-                ));
+                size = Some((u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0])));
             }
             0xda => {
                 scans += 1;
@@ -134,11 +116,9 @@ fn probe_jpeg(bytes: &[u8]) -> Result<Probe, Fault> {
         }
     }
     match size {
-        Some((width, height)) if scans > 0 => Ok(Probe {
-            format: Format::Jpeg,
-            width: width.into(),
-            height: height.into(),
-        }),
+        Some((width, height)) if scans > 0 => {
+            Ok(Probe { format: Format::Jpeg, width: width.into(), height: height.into() })
+        }
         _ => Err(Fault::Damaged("it holds no picture".to_string())),
     }
 }
@@ -158,15 +138,10 @@ fn next_marker(bytes: &[u8], at: &mut usize) -> Result<u8, Fault> {
 
 /// The segment after a marker, without its length field.
 fn take_segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<&'a [u8], Fault> {
-    let [high, low] = bytes
-        .get(*at..)
-        .and_then(|r| r.first_chunk())
-        .ok_or(Fault::Truncated)?;
+    let [high, low] = bytes.get(*at..).and_then(|r| r.first_chunk()).ok_or(Fault::Truncated)?;
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     if length < 2 {
-        return Err(Fault::Damaged(format!(
-            "a segment at byte {at} has no length"
-        )));
+        return Err(Fault::Damaged(format!("a segment at byte {at} has no length")));
     }
     let segment = bytes.get(*at + 2..*at + length).ok_or(Fault::Truncated)?;
     *at += length;

@@ -128,11 +128,7 @@ impl fmt::Display for Fault {
             Fault::Length { given, expected } => {
                 write!(f, "there are {given} bytes where its size needs {expected}")
             }
-            Fault::Outside {
-                rect: Rect { x, y, w, h },
-                width,
-                height,
-            } => write!(
+            Fault::Outside { rect: Rect { x, y, w, h }, width, height } => write!(
                 f,
                 "the rectangle x={x} y={y} w={w} h={h} is empty or not within its {width} x \
                  {height} pixels"
@@ -144,10 +140,7 @@ impl fmt::Display for Fault {
 impl PictureError {
     /// The same fault, with the file it lies in.
     pub fn in_file(self, path: &Path) -> PictureError {
-        PictureError {
-            path: Some(path.to_path_buf()),
-            fault: self.fault,
-        }
+        PictureError { path: Some(path.to_path_buf()), fault: self.fault }
     }
 }
 
@@ -159,11 +152,7 @@ impl From<Fault> for PictureError {
 
 impl fmt::Display for PictureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if matches!(self.fault, Fault::Unwritable(_)) {
-            "write"
-        } else {
-            "use"
-        };
+        let verb = if matches!(self.fault, Fault::Unwritable(_)) { "write" } else { "use" };
         match &self.path {
             Some(path) => write!(f, "cannot {verb} picture {}: ", path.display())?,
             None => write!(f, "cannot {verb} the picture: ")?,

@@ -9,12 +9,7 @@ use std::path::Path;
 
 /// The picture as the bytes of a PNG file, lossless.
 pub fn encode_png(picture: &Picture) -> Result<Vec<u8>, PictureError> {
-    encode(
-        picture.rgb(),
-        picture.width(),
-        picture.height(),
-        ExtendedColorType::Rgb8,
-    )
+    encode(picture.rgb(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
 }
 
 /// Writes a picture as an 8-bit RGB PNG.
@@ -26,18 +21,10 @@ pub fn save_rgb(path: &Path, picture: &Picture) -> Result<(), PictureError> {
 /// A NaN is written as 1.0: what cannot be judged is shown as a defect.
 pub fn save_map16(path: &Path, map: &Map, width: u32, height: u32) -> Result<(), PictureError> {
     let level = |v: f32| {
-        if v.is_nan() {
-            u16::MAX
-        } else {
-            (v.clamp(0.0, 1.0) * 65535.0).round() as u16
-        }
+        if v.is_nan() { u16::MAX } else { (v.clamp(0.0, 1.0) * 65535.0).round() as u16 }
     };
-    let bytes: Vec<u8> = map
-        .resize(width, height)
-        .values
-        .iter()
-        .flat_map(|&v| level(v).to_ne_bytes())
-        .collect();
+    let bytes: Vec<u8> =
+        map.resize(width, height).values.iter().flat_map(|&v| level(v).to_ne_bytes()).collect();
     let png = encode(&bytes, width, height, ExtendedColorType::L16).map_err(|e| e.in_file(path))?;
     write(path, png)
 }
@@ -59,11 +46,7 @@ fn encode(
     let expected =
         (width as usize * height as usize).saturating_mul(usize::from(color.bits_per_pixel()) / 8);
     if bytes.len() != expected {
-        return Err(Fault::Length {
-            given: bytes.len(),
-            expected,
-        }
-        .into());
+        return Err(Fault::Length { given: bytes.len(), expected }.into());
     }
     let mut png = Vec::new();
     PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive)

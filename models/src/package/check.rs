@@ -1,0 +1,269 @@
+//! What a model card must keep to, beyond the types of its keys.
+
+use super::card::*;
+use crate::files::is_safe_name;
+use crate::tensor::{TensorSpec, elements};
+use std::fmt;
+
+/// What is wrong with a model card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardError {
+    /// Not TOML, an unknown or missing key, or a value of the wrong type.
+    Syntax(String),
+    /// A key whose value cannot be right.
+    Value {
+        /// The key, dotted.
+        key: String,
+        /// What is wrong with its value.
+        why: String,
+    },
+}
+
+impl fmt::Display for CardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CardError::Syntax(why) => f.write_str(why.trim_end()),
+            CardError::Value { key, why } => write!(f, "key '{key}': {why}"),
+        }
+    }
+}
+
+impl std::error::Error for CardError {}
+
+fn bad(key: impl Into<String>, why: impl Into<String>) -> CardError {
+    CardError::Value { key: key.into(), why: why.into() }
+}
+
+fn ensure(ok: bool, key: &str, why: impl Into<String>) -> Result<(), CardError> {
+    if ok { Ok(()) } else { Err(bad(key, why)) }
+}
+
+impl ModelCard {
+    /// Parses and checks the text of a `model.toml`.
+    pub fn parse(text: &str) -> Result<ModelCard, CardError> {
+        let card: ModelCard = toml::from_str(text).map_err(|e| CardError::Syntax(e.to_string()))?;
+        card.check()?;
+        Ok(card)
+    }
+
+    /// The text of the `model.toml`; `parse` gives the same card back.
+    pub fn emit(&self) -> Result<String, CardError> {
+        self.check()?;
+        toml::to_string(self).map_err(|e| CardError::Syntax(e.to_string()))
+    }
+
+    /// Checks every value and that the parts fit each other.
+    pub fn check(&self) -> Result<(), CardError> {
+        ensure(is_safe_name(&self.id), "id", "use 1 to 64 of a-z, 0-9, '-' and '_'")?;
+        ensure(self.version >= 1, "version", "counts from 1")?;
+        ensure(!self.architecture.is_empty(), "architecture", "is empty")?;
+        self.input.check()?;
+        check_graph("encode", &self.encode.file, &self.encode.sha256, &self.encode.outputs)?;
+        check_graph("segment", &self.segment.file, &self.segment.sha256, &self.segment.outputs)?;
+        ensure(
+            self.encode.file != self.segment.file,
+            "segment.file",
+            "is the encode graph's file too",
+        )?;
+        self.segment_inputs()?;
+        self.check_segment_outputs()?;
+        self.check_features()?;
+        self.fusion.check()?;
+        self.calibration.check()?;
+        for (i, figure) in self.figures.iter().enumerate() {
+            ensure(figure.value.is_finite(), &format!("figures[{i}].value"), "is not finite")?;
+        }
+        Ok(())
+    }
+
+    /// The segment graph's inputs with their shapes, and for each which side and which encode
+    /// output it takes.
+    pub fn segment_inputs(&self) -> Result<Vec<SegmentInput>, CardError> {
+        let names = &self.segment.inputs;
+        ensure(
+            (1..=GRAPH_TENSORS_MAX).contains(&names.len()),
+            "segment.inputs",
+            format!("lists {} tensors; 1 to {GRAPH_TENSORS_MAX} are possible", names.len()),
+        )?;
+        let mut inputs = Vec::with_capacity(names.len());
+        for (i, name) in names.iter().enumerate() {
+            let (side, feature) = match name.split_once('.') {
+                Some(("query", feature)) => (Side::Query, feature),
+                Some(("prompt", feature)) => (Side::Prompt, feature),
+                _ => {
+                    let why = format!("'{name}' starts with neither 'query.' nor 'prompt.'");
+                    return Err(bad("segment.inputs", why));
+                }
+            };
+            let Some(index) = self.encode_output(feature) else {
+                let why = format!("'{name}': encode.outputs has no '{feature}'");
+                return Err(bad("segment.inputs", why));
+            };
+            ensure(!names[..i].contains(name), "segment.inputs", format!("'{name}' is twice"))?;
+            let spec = TensorSpec::new(name, &self.encode.outputs[index].shape);
+            inputs.push(SegmentInput { side, index, spec });
+        }
+        Ok(inputs)
+    }
+
+    /// Index of the encode output called `name`.
+    pub fn encode_output(&self, name: &str) -> Option<usize> {
+        self.encode.outputs.iter().position(|o| o.name == name)
+    }
+
+    /// Index of the segment output called `name`.
+    pub fn segment_output(&self, name: &str) -> Option<usize> {
+        self.segment.outputs.iter().position(|o| o.name == name)
+    }
+
+    fn check_segment_outputs(&self) -> Result<(), CardError> {
+        for name in [MAP_OUTPUT, NEAREST_OUTPUT] {
+            let Some(index) = self.segment_output(name) else {
+                return Err(bad("segment.outputs", format!("has no '{name}'")));
+            };
+            let shape = &self.segment.outputs[index].shape;
+            ensure(
+                matches!(shape[..], [1, 1, h, w] if is_side(h) && is_side(w)),
+                "segment.outputs",
+                format!("'{name}' has shape {shape:?}; [1, 1, height, width] is expected"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn check_features(&self) -> Result<(), CardError> {
+        let shape_of = |key: &str, name: &str| match self.encode_output(name) {
+            Some(index) => Ok(self.encode.outputs[index].shape.clone()),
+            None => Err(bad(key, format!("encode.outputs has no '{name}'"))),
+        };
+        let [w, h] = self.features.grid;
+        let cells = u64::from(w) * u64::from(h);
+        let patches = shape_of("features.patches", &self.features.patches)?;
+        ensure(
+            matches!(patches[..], [1, rows, dim] if rows as u64 == cells && dim > 0),
+            "features.patches",
+            format!("shape {patches:?} is not [1, {w} * {h}, dim] of features.grid"),
+        )?;
+        let pooled = shape_of("features.pooled", &self.features.pooled)?;
+        ensure(
+            matches!(pooled[..], [1, dim] if dim > 0),
+            "features.pooled",
+            format!("shape {pooled:?} is not [1, dim]"),
+        )
+    }
+}
+
+/// Name of the change map among the segment outputs.
+pub const MAP_OUTPUT: &str = "map";
+
+/// Name of the nearest-neighbour map among the segment outputs.
+pub const NEAREST_OUTPUT: &str = "nearest";
+
+/// Whose features a segment input takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The part under inspection.
+    Query,
+    /// The good part.
+    Prompt,
+}
+
+/// One input of the segment graph, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInput {
+    /// Whose features.
+    pub side: Side,
+    /// Index among the encode outputs.
+    pub index: usize,
+    /// Full name and shape.
+    pub spec: TensorSpec,
+}
+
+impl Input {
+    fn check(&self) -> Result<(), CardError> {
+        for (key, side) in [("input.width", self.width), ("input.height", self.height)] {
+            let why = format!("{side} is not in {INPUT_SIDE_MIN}..={INPUT_SIDE_MAX}");
+            ensure((INPUT_SIDE_MIN..=INPUT_SIDE_MAX).contains(&side), key, why)?;
+        }
+        let is_mean = |v: &f32| (0.0..=1.0).contains(v);
+        ensure(self.mean.iter().all(is_mean), "input.mean", "is not in 0..1")?;
+        let is_std = |v: &f32| v.is_finite() && *v > 1e-6;
+        ensure(self.std.iter().all(is_std), "input.std", "is not above 0")
+    }
+}
+
+impl FusionConstants {
+    fn check(&self) -> Result<(), CardError> {
+        let weights = [
+            ("fusion.change_weight", self.change_weight),
+            ("fusion.nearest_weight", self.nearest_weight),
+            ("fusion.position_weight", self.position_weight),
+        ];
+        for (key, weight) in weights {
+            ensure(weight.is_finite() && weight >= 0.0, key, "is not a weight of 0 or more")?;
+        }
+        let level = self.region_level;
+        ensure((0.0..=1.0).contains(&level), "fusion.region_level", "is not in 0..1")
+    }
+}
+
+impl Calibration {
+    fn check(&self) -> Result<(), CardError> {
+        for (name, prior) in [("change", self.change), ("position", self.position)] {
+            let ScalarPrior { mu0, kappa0, nu0, lambda0 } = prior;
+            ensure(mu0.is_finite(), &format!("calibration.{name}.mu0"), "is not finite")?;
+            for (key, value) in [("kappa0", kappa0), ("nu0", nu0), ("lambda0", lambda0)] {
+                positive(&format!("calibration.{name}.{key}"), value)?;
+            }
+        }
+        positive("calibration.image.lambda", self.image.lambda)?;
+        positive("calibration.image.kappa0", self.image.kappa0)?;
+        positive("calibration.image.factor", self.image.factor)
+    }
+}
+
+fn positive(key: &str, value: f64) -> Result<(), CardError> {
+    ensure(value.is_finite() && value > 0.0, key, format!("{value} is not above 0"))
+}
+
+fn is_side(side: usize) -> bool {
+    (1..=INPUT_SIDE_MAX as usize).contains(&side)
+}
+
+fn check_graph(
+    table: &str,
+    file: &str,
+    sha256: &str,
+    outputs: &[TensorSpec],
+) -> Result<(), CardError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    ensure(
+        file.len() <= 64
+            && !file.starts_with('.')
+            && file.ends_with(".nnef.tar")
+            && file.bytes().all(plain),
+        &format!("{table}.file"),
+        "is not a plain file name that ends in .nnef.tar",
+    )?;
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    ensure(
+        sha256.len() == 64 && sha256.bytes().all(hex),
+        &format!("{table}.sha256"),
+        "is not 64 digits of lower-case hex",
+    )?;
+    let key = format!("{table}.outputs");
+    ensure(
+        (1..=GRAPH_TENSORS_MAX).contains(&outputs.len()),
+        &key,
+        format!("lists {} tensors; 1 to {GRAPH_TENSORS_MAX} are possible", outputs.len()),
+    )?;
+    for (i, output) in outputs.iter().enumerate() {
+        let TensorSpec { name, shape } = output;
+        ensure(!name.is_empty() && name.len() <= 64, &key, format!("bad name '{name}'"))?;
+        let fits = !shape.contains(&0) && shape.len() <= 6 && elements(shape).is_some();
+        ensure(fits, &key, format!("'{name}' has the impossible shape {shape:?}"))?;
+        let twice = outputs[..i].iter().any(|o| &o.name == name);
+        ensure(!twice, &key, format!("'{name}' is listed twice"))?;
+    }
+    Ok(())
+}

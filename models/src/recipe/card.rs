@@ -1,0 +1,139 @@
+//! `recipe.toml`.
+
+use super::RecipeError;
+use crate::files::is_safe_name;
+use crate::picture::Rect;
+use serde::{Deserialize, Serialize};
+
+/// Most bytes `recipe.toml` may have.
+pub const RECIPE_CARD_BYTES_MAX: u64 = 64 << 10;
+
+/// Highest false-reject rate that may be asked for: half of all good parts.
+pub const FALSE_REJECT_PPM_MAX: u32 = 500_000;
+
+/// Largest "smallest defect".
+pub const SMALLEST_DEFECT_PX_MAX: u32 = 4096;
+
+/// Longest time on a line, in milliseconds.
+pub const TIME_MS_MAX: u32 = 600_000;
+
+/// `recipe.toml`, in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeCard {
+    /// The product's name, `[a-z0-9-_]{1,64}`.
+    pub name: String,
+    /// Grows with each change; a camera takes newer versions only.
+    pub version: u32,
+    /// Good parts that may be rejected, per million, 1 to [`FALSE_REJECT_PPM_MAX`].
+    pub false_reject_ppm: u32,
+    /// Side of the smallest defect that matters, in pixels of the camera's picture.
+    pub smallest_defect_px: u32,
+    /// The model that the recipe was taught with.
+    pub model: ModelPin,
+    /// The part of the camera's picture that is judged; all of it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region_of_interest: Option<Rect>,
+    /// Timing of this product where it differs from the machine's.
+    #[serde(default, skip_serializing_if = "LineTiming::is_empty")]
+    pub line: LineTiming,
+}
+
+/// A model, by name and content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPin {
+    /// The model's name.
+    pub id: String,
+    /// [`crate::package::ModelPackage::hash`].
+    pub hash: String,
+}
+
+/// Times of this product, in milliseconds; each overrides the machine's own time of that name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineTiming {
+    /// Trigger to the earliest exposure that shows the part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_delay_ms: Option<u32>,
+    /// How long the part stays in the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_window_ms: Option<u32>,
+    /// Trigger to the part's arrival at the actuator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub travel_ms: Option<u32>,
+    /// How long before the arrival the actuator must start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actuator_lead_ms: Option<u32>,
+    /// How long the reject output stays active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulse_ms: Option<u32>,
+    /// Edges closer together than this are one part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debounce_ms: Option<u32>,
+}
+
+impl LineTiming {
+    /// Whether nothing is overridden.
+    pub fn is_empty(&self) -> bool {
+        *self == LineTiming::default()
+    }
+
+    fn named(&self) -> [(&'static str, Option<u32>); 6] {
+        [
+            ("line.capture_delay_ms", self.capture_delay_ms),
+            ("line.capture_window_ms", self.capture_window_ms),
+            ("line.travel_ms", self.travel_ms),
+            ("line.actuator_lead_ms", self.actuator_lead_ms),
+            ("line.pulse_ms", self.pulse_ms),
+            ("line.debounce_ms", self.debounce_ms),
+        ]
+    }
+}
+
+impl RecipeCard {
+    /// Parses and checks the text of a `recipe.toml`.
+    pub fn parse(text: &str) -> Result<RecipeCard, RecipeError> {
+        let card: RecipeCard = toml::from_str(text)
+            .map_err(|e| RecipeError::Syntax { file: None, why: e.to_string() })?;
+        card.check()?;
+        Ok(card)
+    }
+
+    /// The text of the `recipe.toml`; `parse` gives the same card back.
+    pub fn emit(&self) -> Result<String, RecipeError> {
+        self.check()?;
+        toml::to_string(self).map_err(|e| RecipeError::Syntax { file: None, why: e.to_string() })
+    }
+
+    /// Checks every value.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        const NAME: &str = "use 1 to 64 of a-z, 0-9, '-' and '_'";
+        ensure(is_safe_name(&self.name), "name", NAME)?;
+        ensure(self.version >= 1, "version", "versions count from 1")?;
+        let ppm = (1..=FALSE_REJECT_PPM_MAX).contains(&self.false_reject_ppm);
+        ensure(ppm, "false_reject_ppm", &format!("choose 1 to {FALSE_REJECT_PPM_MAX}"))?;
+        let px = (1..=SMALLEST_DEFECT_PX_MAX).contains(&self.smallest_defect_px);
+        ensure(px, "smallest_defect_px", &format!("choose 1 to {SMALLEST_DEFECT_PX_MAX}"))?;
+        ensure(is_safe_name(&self.model.id), "model.id", NAME)?;
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let hash = &self.model.hash;
+        ensure(
+            hash.len() == 64 && hash.bytes().all(hex),
+            "model.hash",
+            "64 digits of lower-case hex are expected",
+        )?;
+        if let Some(region) = self.region_of_interest {
+            ensure(region.w > 0 && region.h > 0, "region_of_interest", "it is empty")?;
+        }
+        for (key, time) in self.line.named() {
+            let fits = time.is_none_or(|ms| ms <= TIME_MS_MAX);
+            ensure(fits, key, &format!("at most {TIME_MS_MAX} ms make sense"))?;
+        }
+        Ok(())
+    }
+}
+
+fn ensure(ok: bool, key: &'static str, why: &str) -> Result<(), RecipeError> {
+    if ok { Ok(()) } else { Err(RecipeError::Value { file: None, key, why: why.to_string() }) }
+}
