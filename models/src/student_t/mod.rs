@@ -26,6 +26,7 @@ mod pairs;
 pub mod position;
 pub mod predictive;
 pub mod special;
+mod whiten;
 
 #[cfg(test)]
 mod golden;

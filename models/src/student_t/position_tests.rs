@@ -125,7 +125,8 @@ fn the_window_forgives_shifts_and_only_within_reach() {
     let (w, h, dim) = (12, 12, 16);
     let base = unit_rows(w, h, dim, 3);
     let prior = PositionPrior::for_unit_rows(dim);
-    let mut post = enrol(&[base.clone()], w, h, dim, prior).posterior().expect("posterior");
+    let mut post =
+        enrol(std::slice::from_ref(&base), w, h, dim, prior).posterior().expect("posterior");
     for (dx, dy) in [(0, 0), (1, 0), (-2, 2), (2, 1)] {
         let map = post.ratio_map(&shifted(&base, w, h, dim, dx, dy)).expect("map");
         let worst = map.iter().copied().fold(0.0, f32::max);
@@ -274,7 +275,7 @@ proptest! {
         let query = jittered(&base, 0.4, seed + 99);
         let map = post.ratio_map(&query).unwrap().to_vec();
         let c = post.law().c();
-        for cell in 0..w * h {
+        for (cell, got) in map.iter().enumerate() {
             let (x0, x1, y0, y1) = window(cell, w, h, reach);
             let mut least = f64::INFINITY;
             for p in &prompts {
@@ -283,7 +284,7 @@ proptest! {
                 }
             }
             let want = least / c / dim as f64;
-            let got = f64::from(map[cell]);
+            let got = f64::from(*got);
             prop_assert!((got - want).abs() < 1e-3 * want.max(0.1), "{got} vs {want}");
         }
     }
