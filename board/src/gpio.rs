@@ -20,25 +20,23 @@ const CONSUMER: &str = "touchstone";
 
 /// The GPIO chips that are here.
 pub fn chips() -> Vec<PathBuf> {
-    let mut chips = gpiocdev::chips().unwrap_or_default();
-    chips.sort();
-    chips
+    gpiocdev::chip::chips().unwrap_or_default()
 }
 
 fn refused(wire: &Wire, error: &gpiocdev::Error) -> IoError {
     if !wire.chip.exists() {
         return no_chip(&wire.chip);
     }
-    let why = match error {
-        gpiocdev::Error::Os(e) if std::io::Error::from(*e).raw_os_error() == Some(16) => {
-            "in use by another program (gpioinfo names it)".to_owned()
-        }
-        gpiocdev::Error::Os(e)
-            if std::io::Error::from(*e).kind() == std::io::ErrorKind::PermissionDenied =>
-        {
-            "permission denied; add the user to the group \"gpio\"".to_owned()
-        }
-        other => other.to_string(),
+    // gpiocdev keeps the number in a type of a crate that it does not re-export; its text has it.
+    let text = error.to_string();
+    let is =
+        |known: rustix::io::Errno| text.contains(&format!("(os error {})", known.raw_os_error()));
+    let why = if is(rustix::io::Errno::BUSY) {
+        "in use by another program (gpioinfo names it)".to_owned()
+    } else if is(rustix::io::Errno::ACCESS) || is(rustix::io::Errno::PERM) {
+        "permission denied; add the user to the group \"gpio\"".to_owned()
+    } else {
+        text
     };
     IoError::Refused { what: format!("{} line {}", wire.chip.display(), wire.line), why }
 }
