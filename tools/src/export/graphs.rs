@@ -376,7 +376,6 @@ mod tests {
 
     fn run(graph: &[u8], inputs: TVec<TValue>) -> TVec<TValue> {
         let model = tract_nnef::nnef()
-            .with_tract_core()
             .model_for_read(&mut std::io::Cursor::new(graph))
             .unwrap()
             .into_optimized()

@@ -5,8 +5,9 @@
 use std::io::Cursor;
 
 use anyhow::{Result, anyhow};
-use tract_nnef::framework::Framework;
+use tract_core::framework::Framework;
 use tract_nnef::internal::*;
+use tract_onnx::prelude::InferenceModelExt;
 
 /// Converts one ONNX graph. The bytes depend on the graph alone, not on the clock.
 pub fn from_onnx(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
@@ -22,7 +23,6 @@ pub fn from_onnx(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
         .into_decluttered()
         .map_err(describe("tract cannot declutter the graph"))?;
     tract_nnef::nnef()
-        .with_tract_core()
         .write_to_tar_with_config(&model, Vec::new(), false, true)
         .map_err(describe("tract cannot write the graph as NNEF"))
 }
