@@ -4,6 +4,7 @@
 //! line and remedy.
 
 mod table;
+mod wiring;
 
 use crate::camera::pixels::PixelFormat;
 use crate::io::OutputRole;

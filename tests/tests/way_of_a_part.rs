@@ -78,7 +78,7 @@ fn the_demo_ends_with_a_summary_pictures_and_a_report() {
     let output = run("touchstone", &["demo", "--parts", "30", "--out", "demo", "--json"], folder.path());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stdout.iter().filter(|b| **b == b'\n').count() >= 30);
-    let report = std::fs::read_to_string(folder.path().join("demo/report.html")).expect("a report");
+    let report = std::fs::read_to_string(folder.path().join("demo/index.html")).expect("a report");
     assert!(report.contains("</html>"));
     let pictures = walk(&folder.path().join("demo"));
     assert!(!pictures.is_empty(), "no overlay pictures");

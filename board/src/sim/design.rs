@@ -234,9 +234,10 @@ impl Design {
         };
         let depth = smooth(STROKE * 1.6, STROKE * 0.2, distance);
         match self.style {
+            // Letters are polished in the tool, so they shine.
             Style::Raised => {
-                texel.height += 0.0045 * depth;
-                texel.colour = texel.colour.map(|c| c * mix(1.0, 1.12, depth));
+                texel.height += 0.0060 * depth;
+                texel.colour = texel.colour.map(|c| c * mix(1.0, 2.3, depth));
             }
             // Engraving keeps dirt and oil.
             Style::Engraved => {

@@ -37,14 +37,15 @@ const CLEAN_BREAK: [f32; 3] = [0.24, 0.24, 0.24];
 const TRIES: usize = 400;
 
 impl Flaw {
-    /// A random defect of that kind where the design can have it.
-    pub(super) fn draw(kind: DefectKind, design: &Design, random: &mut Random) -> Flaw {
+    /// A random defect of that kind where the design can have it; `boost` (1 and more) makes it deeper, for
+    /// surfaces that hide a shallow one.
+    pub(super) fn draw(kind: DefectKind, design: &Design, boost: f32, random: &mut Random) -> Flaw {
         let phase = random.between(0.0, 200.0);
         let (shape, centre, reach) = match kind {
-            DefectKind::Scratch => scratch(design, random),
+            DefectKind::Scratch => scratch(design, boost, random),
             DefectKind::Dent => {
                 let radius = random.between(0.028, 0.055);
-                let depth = radius * random.between(0.22, 0.42);
+                let depth = boost * radius * random.between(0.22, 0.42);
                 (
                     Shape::Dent { radius, depth },
                     inside(design, random, radius * 0.7),
@@ -254,7 +255,7 @@ fn arc(start: Point, heading: f32, length: f32, bend: f32, links: usize) -> Vec<
     path
 }
 
-fn scratch(design: &Design, random: &mut Random) -> Drawn {
+fn scratch(design: &Design, boost: f32, random: &mut Random) -> Drawn {
     let length = random.between(0.10, 0.30);
     let heading = random.between(0.0, std::f32::consts::TAU);
     let start = inside(design, random, 0.02) - Point::toward(heading) * (0.5 * length);
@@ -263,7 +264,11 @@ fn scratch(design: &Design, random: &mut Random) -> Drawn {
     let (centre, reach) = bounds(&path, half * 4.0);
     let bare =
         if random.chance(0.5) { random.between(1.5, 2.1) } else { random.between(0.25, 0.5) };
-    (Shape::Scratch { path, half, depth: random.between(0.003, 0.006), bare }, centre, reach)
+    (
+        Shape::Scratch { path, half, depth: boost * random.between(0.003, 0.006), bare },
+        centre,
+        reach,
+    )
 }
 
 fn missing_hole(design: &Design, random: &mut Random) -> Drawn {

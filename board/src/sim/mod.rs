@@ -268,3 +268,6 @@ impl SimConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

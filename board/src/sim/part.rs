@@ -17,6 +17,8 @@ pub const CONTRAST_MIN: f32 = 18.0;
 pub const EXTENT_MIN: f32 = 0.012;
 /// Defects too faint to see are drawn anew this often.
 const DRAWS_MAX: usize = 24;
+/// How much deeper each new draw is made.
+const BOOST_STEP: f32 = 0.15;
 
 /// What is known about a rendered part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,8 +134,9 @@ impl Factory {
     ) -> (Picture, Vec<bool>) {
         let least = (EXTENT_MIN * self.size.0.min(self.size.1) as f32).powi(2);
         let mut best: Option<(f32, Picture, Vec<bool>)> = None;
-        for _ in 0..DRAWS_MAX {
-            let flaw = Flaw::draw(kind, &self.studio.design, random);
+        for attempt in 0..DRAWS_MAX {
+            let boost = 1.0 + BOOST_STEP * attempt as f32;
+            let flaw = Flaw::draw(kind, &self.studio.design, boost, random);
             let mut spoiled = raw.clone();
             self.studio.expose(scene, Some(&flaw), self.studio.window(scene, &flaw), &mut spoiled);
             let spoiled = self.studio.focus(&spoiled, scene.blur);

@@ -49,7 +49,7 @@ impl Scene {
             shift: at(random.around(nuisance.shift), random.around(nuisance.shift)),
             axis: Point::toward(random.around(nuisance.rotation_deg).to_radians()),
             gain: 1.0 + random.around(nuisance.light),
-            gradient: Point::toward(random.between(0.0, 6.28))
+            gradient: Point::toward(random.between(0.0, std::f32::consts::TAU))
                 * (nuisance.light * random.between(0.2, 0.8)),
             light: [azimuth.cos() * lean, azimuth.sin() * lean, up],
             blur: random.between(0.07, 0.17),

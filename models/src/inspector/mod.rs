@@ -256,7 +256,10 @@ impl Inspector {
         let witnesses = self.testify(&look);
         let decision = decide(&witnesses, self.rate);
         let fused = self.fuse(&look);
-        let score = fused.max();
+        let prior = &self.model.card().calibration.position;
+        // The change map finds where; the posterior ranks parts. Measured on the development sets,
+        // its peak orders good and bad parts far better than the change map's does.
+        let score = position_level(witnesses.position.statistic.exp() as f32, prior);
         let regions = self.outline(&fused, area, &decision);
         latency.score += micros_since(start);
         Inspection {

@@ -23,7 +23,8 @@ pub struct StageLatency {
 pub struct Inspection {
     /// Pass, or reject with the reason.
     pub decision: Decision,
-    /// Greatest value of the fused map, 0..1; 1 if the part could not be scored.
+    /// Level of the patch least like the good parts, 0..1 (smoothed peak of the position witness,
+    /// one half where a good part's usually lies); 1 if the part could not be scored.
     pub score: f32,
     /// Joint p-value; 0 if the part could not be scored.
     pub p_value: f64,

@@ -57,10 +57,10 @@ pub struct ExportArgs {
 /// Constants of the joint map, found once on the development sets (see the model card of the
 /// shipped weights) and the same for every product.
 pub const FUSION: FusionConstants = FusionConstants {
-    rule: FusionRule::NoisyOr,
+    rule: FusionRule::WeightedMean,
     change_weight: 1.0,
-    nearest_weight: 0.5,
-    position_weight: 0.5,
+    nearest_weight: 0.0,
+    position_weight: 1.0,
     region_level: 0.5,
 };
 

@@ -45,7 +45,7 @@ pub fn cameras() -> Vec<CameraInfo> {
     paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     let describe = |path: PathBuf| {
         let identity = Device::open(&path).and_then(|device| device.identity()).ok()?;
-        captures(&identity).then(|| CameraInfo { path, name: identity.card, bus: identity.bus })
+        captures(&identity).then_some(CameraInfo { path, name: identity.card, bus: identity.bus })
     };
     paths.into_iter().filter_map(describe).collect()
 }

@@ -1,0 +1,189 @@
+//! The output lines over time: pulses that end by themselves, READY, and the
+//! heartbeat that lets the conveyor run.
+
+use touchstone_board::{IoError, OutputRole, Outputs, Timestamp};
+
+/// How long PASS stays active after a passed part.
+const PASS_PULSE_US: i64 = 50_000;
+/// Half a period of the heartbeat.
+const HEARTBEAT_US: i64 = 250_000;
+
+/// Drives the outputs of a line.
+pub struct Actuators {
+    outputs: Box<dyn Outputs>,
+    reject_until: Option<Timestamp>,
+    pass_until: Option<Timestamp>,
+    ready: bool,
+    beat: bool,
+    next_beat: Option<Timestamp>,
+}
+
+impl Actuators {
+    /// Takes over outputs that are at rest.
+    pub fn new(outputs: Box<dyn Outputs>) -> Self {
+        Self {
+            outputs,
+            reject_until: None,
+            pass_until: None,
+            ready: false,
+            beat: false,
+            next_beat: None,
+        }
+    }
+
+    /// Holds the reject output active until `until`, or longer if it is already
+    /// ordered for longer.
+    ///
+    /// # Errors
+    /// The line is gone; then nothing rejects any more and the line must stop.
+    pub fn fire(&mut self, until: Timestamp) -> Result<(), IoError> {
+        if self.reject_until.is_none() {
+            self.outputs.set(OutputRole::Reject, true)?;
+        }
+        self.reject_until = self.reject_until.max(Some(until));
+        Ok(())
+    }
+
+    /// Tells the machine that a part passed.
+    ///
+    /// # Errors
+    /// The line is gone.
+    pub fn passed(&mut self, now: Timestamp) -> Result<(), IoError> {
+        self.outputs.set(OutputRole::Pass, true)?;
+        self.pass_until = Some(Timestamp(now.0 + PASS_PULSE_US));
+        Ok(())
+    }
+
+    /// Sets READY; the heartbeat runs with it.
+    ///
+    /// # Errors
+    /// The line is gone.
+    pub fn set_ready(&mut self, ready: bool, now: Timestamp) -> Result<(), IoError> {
+        self.outputs.set(OutputRole::Ready, ready)?;
+        self.ready = ready;
+        self.next_beat = ready.then_some(now);
+        if !ready && self.beat {
+            self.beat = false;
+            self.outputs.set(OutputRole::Heartbeat, false)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a person, or no longer.
+    ///
+    /// # Errors
+    /// The line is gone.
+    pub fn set_fault(&mut self, fault: bool) -> Result<(), IoError> {
+        self.outputs.set(OutputRole::Fault, fault)
+    }
+
+    /// Ends what is due to end by `now`.
+    ///
+    /// # Errors
+    /// The line is gone.
+    pub fn tick(&mut self, now: Timestamp) -> Result<(), IoError> {
+        if self.reject_until.is_some_and(|until| now >= until) {
+            self.reject_until = None;
+            self.outputs.set(OutputRole::Reject, false)?;
+        }
+        if self.pass_until.is_some_and(|until| now >= until) {
+            self.pass_until = None;
+            self.outputs.set(OutputRole::Pass, false)?;
+        }
+        if self.next_beat.is_some_and(|at| now >= at) {
+            self.beat = !self.beat;
+            self.outputs.set(OutputRole::Heartbeat, self.beat)?;
+            self.next_beat = Some(Timestamp(now.0 + HEARTBEAT_US));
+        }
+        Ok(())
+    }
+
+    /// When [`Actuators::tick`] next has something to do.
+    pub fn poll_at(&self) -> Option<Timestamp> {
+        [self.reject_until, self.pass_until, self.next_beat].into_iter().flatten().min()
+    }
+
+    /// Everything inactive, READY first. Goes on after an error, because the
+    /// other outputs matter no less.
+    ///
+    /// # Errors
+    /// The first line that would not be set.
+    pub fn rest(&mut self) -> Result<(), IoError> {
+        const ORDER: [OutputRole; 4] =
+            [OutputRole::Ready, OutputRole::Heartbeat, OutputRole::Pass, OutputRole::Reject];
+        self.next_beat = None;
+        self.pass_until = None;
+        self.reject_until = None;
+        let results = ORDER.map(|role| self.outputs.set(role, false));
+        results.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Wires(Arc<Mutex<Vec<(OutputRole, bool)>>>);
+
+    impl Outputs for Wires {
+        fn set(&mut self, role: OutputRole, level: bool) -> Result<(), IoError> {
+            self.0.lock().unwrap().push((role, level));
+            Ok(())
+        }
+    }
+
+    fn wired() -> (Wires, Actuators) {
+        let wires = Wires::default();
+        (wires.clone(), Actuators::new(Box::new(wires)))
+    }
+
+    #[test]
+    fn overlapping_pulses_are_one() {
+        let (wires, mut actuators) = wired();
+        actuators.fire(Timestamp(100)).unwrap();
+        actuators.fire(Timestamp(80)).unwrap();
+        actuators.fire(Timestamp(150)).unwrap();
+        actuators.tick(Timestamp(149)).unwrap();
+        assert_eq!(actuators.poll_at(), Some(Timestamp(150)));
+        actuators.tick(Timestamp(150)).unwrap();
+        let seen = wires.0.lock().unwrap().clone();
+        assert_eq!(seen, [(OutputRole::Reject, true), (OutputRole::Reject, false)]);
+    }
+
+    #[test]
+    fn the_heart_beats_only_while_ready() {
+        let (wires, mut actuators) = wired();
+        actuators.set_ready(true, Timestamp(0)).unwrap();
+        for at in [0, HEARTBEAT_US, 2 * HEARTBEAT_US] {
+            actuators.tick(Timestamp(at)).unwrap();
+        }
+        actuators.set_ready(false, Timestamp(600_000)).unwrap();
+        actuators.tick(Timestamp(9_000_000)).unwrap();
+        let beats: Vec<bool> = wires
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(role, _)| *role == OutputRole::Heartbeat)
+            .map(|(_, level)| *level)
+            .collect();
+        assert_eq!(beats, [true, false, true, false]);
+        assert_eq!(actuators.poll_at(), None);
+    }
+
+    #[test]
+    fn at_rest_nothing_is_active() {
+        let (wires, mut actuators) = wired();
+        actuators.fire(Timestamp(100)).unwrap();
+        actuators.passed(Timestamp(0)).unwrap();
+        actuators.rest().unwrap();
+        let seen = wires.0.lock().unwrap().clone();
+        for role in [OutputRole::Ready, OutputRole::Heartbeat, OutputRole::Pass, OutputRole::Reject]
+        {
+            let last = seen.iter().rev().find(|(r, _)| *r == role);
+            assert_eq!(last, Some(&(role, false)));
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The command line: one definition from which parser and help text come.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use touchstone_board::sim::PartKind;
+use touchstone_models::package::DEFAULT_MODEL;
+use touchstone_models::picture::Rect;
+use touchstone_models::recipe::{PROMPTS_MAX, SMALLEST_DEFECT_PX_MAX};
+use touchstone_models::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
+
+/// Most parts of one `demo`.
+pub const DEMO_PARTS_MAX: u64 = 100_000;
+/// Good parts that `demo` teaches unless told otherwise.
+pub const DEMO_PROMPTS: u32 = 1;
+
+const EXAMPLES: &str = "\
+Examples:
+  touchstone demo                                   the whole line, simulated
+  touchstone inspect --prompt good.png part*.png    judge pictures
+  touchstone teach --name bracket good1.png good2.png
+  touchstone inspect --recipe bracket part*.png
+  touchstone run --config touchstone.toml           run a line
+  touchstone doctor                                 what works on this machine
+
+Exit status: 0 done (inspect: all parts pass), 1 some part was rejected (inspect),
+2 wrong use or input, 3 hardware or model failure.";
+
+/// Show the camera one good part; it rejects the parts that differ in a way
+/// that matters.
+#[derive(Debug, Parser)]
+#[command(name = "touchstone", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// Say more on standard error (-v info, -vv debug, -vvv trace)
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the camera can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge pictures against a recipe or against pictures of good parts
+    Inspect(InspectArgs),
+    /// Make a recipe from good parts
+    Teach(TeachArgs),
+    /// Run a simulated line through the real pipeline; needs no hardware
+    Demo(DemoArgs),
+    /// Run a line: trigger, camera, verdict, reject output
+    Run(RunArgs),
+    /// Measure how long each stage of a model takes on this machine
+    Bench(BenchArgs),
+    /// Say what works on this machine, what does not, and what to do
+    Doctor(DoctorArgs),
+    /// Look at recipes
+    Recipe(RecipeArgs),
+}
+
+/// Which model, on what.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Model by name or folder [default: the recipe's, else oneprompt-m]
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
+    /// Inference engine: tract (ort is not in this build)
+    #[arg(long, value_name = "ENGINE", default_value = "tract")]
+    pub engine: String,
+    /// Threads that one picture may use [default: one per core, at most 4]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl ModelArgs {
+    /// The model's name: as given, else the recipe's, else the shipped one.
+    pub fn name<'a>(&'a self, recipe: Option<&'a str>) -> &'a str {
+        self.model.as_deref().or(recipe).unwrap_or(DEFAULT_MODEL)
+    }
+}
+
+const PPM: std::ops::RangeInclusive<i64> =
+    FALSE_REJECT_PPM_MIN as i64..=FALSE_REJECT_PPM_MAX as i64;
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  touchstone inspect --prompt good.png part1.png part2.png
+  touchstone inspect --prompt good1.png --prompt good2.png --overlay out parts/*.png
+  touchstone inspect --recipe bracket --json --maps maps parts/*.png > verdicts.jsonl
+
+Exit status: 0 all parts pass, 1 at least one is rejected, 2 wrong use or an unreadable
+picture, 3 model failure.";
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+#[command(group(ArgGroup::new("against").required(true).args(["recipe", "prompt"])))]
+pub struct InspectArgs {
+    /// Recipe folder (see `teach`)
+    #[arg(long, value_name = "DIR")]
+    pub recipe: Option<PathBuf>,
+    /// Picture of a good part; give it again for more
+    #[arg(long, value_name = "PICTURE")]
+    pub prompt: Vec<PathBuf>,
+    /// Pictures to judge (PNG or JPEG)
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// One JSON object per picture on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Write the score map of each picture here: STEM.png, 16-bit grey, 65535 = 1.0
+    #[arg(long, value_name = "DIR")]
+    pub maps: Option<PathBuf>,
+    /// Write a picture with taught part, part and difference here: STEM.png
+    #[arg(long, value_name = "DIR")]
+    pub overlay: Option<PathBuf>,
+    /// Good parts that may be rejected, per million [default: the recipe's, else 1000]
+    #[arg(long, value_name = "PPM", value_parser = clap::value_parser!(u32).range(PPM))]
+    pub false_reject_ppm: Option<u32>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArgs,
+}
+
+const TEACH_EXAMPLES: &str = "\
+Examples:
+  touchstone teach --name bracket good1.png good2.png good3.png
+  touchstone teach --name bracket --camera --config touchstone.toml --count 5
+  touchstone teach --name bracket --false-reject-ppm 200 --smallest-defect 12 good*.png
+
+Teaching again into the same folder makes the next version of the recipe.";
+
+/// Arguments of `teach`.
+#[derive(Debug, Args)]
+#[command(after_help = TEACH_EXAMPLES)]
+#[command(group(ArgGroup::new("from").required(true).args(["camera", "images"])))]
+pub struct TeachArgs {
+    /// Name of the recipe: a-z, 0-9, - and _
+    #[arg(long)]
+    pub name: String,
+    /// Take the good parts with the camera of --config
+    #[arg(long, requires = "config")]
+    pub camera: bool,
+    /// Configuration as for `run`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Good parts to take with the camera
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "camera",
+          value_parser = clap::value_parser!(u32).range(1..=PROMPTS_MAX as i64))]
+    pub count: u32,
+    /// Pictures of good parts (PNG or JPEG), 1 to 32
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// Folder of the recipe [default: a folder NAME here]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Good parts that may be rejected, per million
+    #[arg(long, value_name = "PPM", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(PPM))]
+    pub false_reject_ppm: u32,
+    /// Length of the smallest defect that matters, in pixels of the picture
+    #[arg(long, value_name = "PX", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(SMALLEST_DEFECT_PX_MAX)))]
+    pub smallest_defect: u32,
+    /// Judge only this part of the picture, in pixels
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect)]
+    pub region: Option<Rect>,
+    /// Picture that is white where differences do not matter
+    #[arg(long, value_name = "PICTURE")]
+    pub ignore: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArgs,
+}
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  touchstone demo                        100 parts, report in demo-out/index.html
+  touchstone demo --parts 500 --part cap
+  touchstone demo --json --out /tmp/d    one JSON object per part, then the summary
+  touchstone demo --serve                watch it at http://127.0.0.1:8470/
+
+Parts are drawn like photographs (shift, rotation, light and noise differ from part to
+part), pass trigger, camera and reject actuator in simulated time, and are judged by the
+real pipeline. What a judgement really took is what passes on the simulated clock, so a
+part can be late here as on a line. Counted is what the actuator did, not what was said.";
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = DEMO_EXAMPLES)]
+pub struct DemoArgs {
+    /// Parts that pass the line
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u64).range(1..=DEMO_PARTS_MAX))]
+    pub parts: u64,
+    /// The product: bracket, washer, cap or connector
+    #[arg(long, value_name = "PART", default_value = "bracket")]
+    pub part: PartKind,
+    /// Good parts to teach
+    #[arg(long, value_name = "K", default_value_t = DEMO_PROMPTS,
+          value_parser = clap::value_parser!(u32).range(1..=PROMPTS_MAX as i64))]
+    pub prompts: u32,
+    /// Share of parts with a defect, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = parse_share)]
+    pub defect_rate: f32,
+    /// Everything but the measured times follows from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Parts per minute on the line [default: what this machine can judge]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=6000))]
+    pub rate: Option<u32>,
+    /// Good parts that may be rejected, per million
+    #[arg(long, value_name = "PPM", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(PPM))]
+    pub false_reject_ppm: u32,
+    /// One JSON object per part and one for the summary on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Folder for the report and its pictures
+    #[arg(long, value_name = "DIR", default_value = "demo-out")]
+    pub out: PathBuf,
+    /// Show the line on a page at 127.0.0.1 until Ctrl-C
+    #[arg(long)]
+    pub serve: bool,
+    /// Port of that page; 0 takes any free one
+    #[arg(long, value_name = "PORT", default_value_t = 8470, requires = "serve")]
+    pub port: u16,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArgs,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  touchstone run --config touchstone.toml
+  touchstone run --config touchstone.toml --parts 100   end after 100 parts
+  touchstone run --config touchstone.toml --check       read and check everything, then end
+
+Verdicts go to standard output, one JSON object per part. SIGINT and SIGTERM stop the line
+with READY low and the outputs at rest. firmware/touchstone.example.toml explains each key.";
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// End after this many parts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub parts: Option<u64>,
+    /// Read and check configuration, board, recipe and model, then end
+    #[arg(long)]
+    pub check: bool,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  touchstone bench
+  touchstone bench --threads 1 --runs 200 --json";
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_EXAMPLES)]
+pub struct BenchArgs {
+    /// Pictures to judge, after a warm-up of a tenth as many
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub runs: u32,
+    /// Pictures of good parts taught beforehand
+    #[arg(long, value_name = "K", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=PROMPTS_MAX as i64))]
+    pub prompts: u32,
+    /// Size of the camera's picture
+    #[arg(long, value_name = "WxH", default_value = "512x512", value_parser = parse_size)]
+    pub size: (u32, u32),
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArgs,
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  touchstone doctor
+  touchstone doctor --config touchstone.toml    checks what that line needs
+  touchstone doctor --json
+
+Exit status: 0 everything that is needed works, 3 something does not.";
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub struct DoctorArgs {
+    /// Configuration whose devices and recipe are to be checked
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object per finding on standard output
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArgs,
+}
+
+/// Arguments of `recipe`.
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    /// What to do with recipes.
+    #[command(subcommand)]
+    pub command: RecipeCommand,
+}
+
+/// What can be done with recipes.
+#[derive(Debug, Subcommand)]
+pub enum RecipeCommand {
+    /// List the recipes in a folder
+    List {
+        /// Folder of recipe folders
+        #[arg(value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+        /// One JSON object per recipe on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one recipe
+    Show {
+        /// Recipe folder
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// As a JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a recipe: files, model, and that its good parts pass and its bad ones do not
+    Verify {
+        /// Recipe folder
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        model: ModelArgs,
+    },
+}
+
+fn parse_rect(text: &str) -> Result<Rect, String> {
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[x, y, w, h]) if w > 0 && h > 0 => Ok(Rect { x, y, w, h }),
+        Ok(_) | Err(_) => Err("four whole numbers are expected, as in 10,20,300,200".to_owned()),
+    }
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    const SIDES: std::ops::RangeInclusive<u32> = 16..=4096;
+    let sides = text.split_once('x').map(|(w, h)| (w.parse(), h.parse()));
+    match sides {
+        Some((Ok(w), Ok(h))) if SIDES.contains(&w) && SIDES.contains(&h) => Ok((w, h)),
+        Some(_) | None => {
+            Err("a size is expected, as in 640x480, sides from 16 to 4096".to_owned())
+        }
+    }
+}
+
+fn parse_share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) | Err(_) => Err("a number from 0 to 1 is expected".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

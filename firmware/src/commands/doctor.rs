@@ -1,0 +1,260 @@
+//! `touchstone doctor`: what works on this machine, what does not, and what to
+//! do about it. Changes nothing: no output is driven, no file is written.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use touchstone_board::camera::files::FileCamera;
+use touchstone_board::camera::v4l2::{self, V4l2Camera};
+use touchstone_board::config::{Board, CameraConfig};
+use touchstone_board::sim::SimulatedLine;
+use touchstone_board::{Camera, Timestamp, gpio, serial};
+use touchstone_models::picture::Picture;
+
+use crate::cli::{DoctorArgs, ModelArgs};
+use crate::exit::{Done, Ended, Failure};
+use crate::inspection::judge_timed;
+use crate::session;
+use crate::settings::{self, RunConfig};
+use crate::terminal::Lines;
+
+const FRAME_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// Works.
+    Ok,
+    /// Not there, and not needed.
+    None,
+    /// Needed, and does not work.
+    Broken,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    state: State,
+    found: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Only where the findings cannot be written; what does not work is a finding.
+pub fn run(args: &DoctorArgs) -> Ended {
+    let mut findings = Vec::new();
+    let config = match &args.config {
+        Some(path) => configuration(path, &mut findings),
+        None => {
+            machine(&mut findings);
+            None
+        }
+    };
+    if let Some(config) = &config {
+        devices(&config.board, &mut findings);
+    }
+    let model = match &config {
+        Some(config) if args.model.model.is_none() => &config.model,
+        Some(_) | None => &args.model,
+    };
+    if args.config.is_none() || config.is_some() {
+        brain(model, config.as_ref(), &mut findings);
+    }
+    tell(args, &findings)
+}
+
+fn note(findings: &mut Vec<Finding>, what: &'static str, result: Result<String, String>) {
+    let (state, found) = match result {
+        Ok(found) => (State::Ok, found),
+        Err(found) => (State::Broken, found),
+    };
+    findings.push(Finding { what, state, found });
+}
+
+fn configuration(path: &Path, findings: &mut Vec<Finding>) -> Option<RunConfig> {
+    match settings::open(path) {
+        Ok(config) => {
+            let found = format!("{}, board '{}'", path.display(), config.board.name);
+            note(findings, "configuration", Ok(found));
+            Some(config)
+        }
+        Err(error) => {
+            note(findings, "configuration", Err(error.to_string()));
+            None
+        }
+    }
+}
+
+/// What is plugged in, whoever needs it.
+fn machine(findings: &mut Vec<Finding>) {
+    let cameras = v4l2::cameras();
+    let listed =
+        cameras.iter().map(|c| format!("{} ({}, bus {})", c.path.display(), c.name, c.bus));
+    list(
+        findings,
+        "camera",
+        listed.collect(),
+        "plug one in, or use a board file with kind = \"files\"",
+    );
+    let chips = gpio::chips().iter().map(|c| c.display().to_string()).collect();
+    list(findings, "gpio", chips, "none is needed for inspect and demo; a trigger needs one");
+    list(findings, "serial", serial::ports(), "none is needed; a PLC may listen on one");
+}
+
+fn list(findings: &mut Vec<Finding>, what: &'static str, here: Vec<String>, otherwise: &str) {
+    if here.is_empty() {
+        let found = format!("none here; {otherwise}");
+        findings.push(Finding { what, state: State::None, found });
+    } else {
+        note(findings, what, Ok(here.join(", ")));
+    }
+}
+
+/// What the board file needs. Lines are looked for, not taken: taking an
+/// output would move it.
+fn devices(board: &Board, findings: &mut Vec<Finding>) {
+    note(findings, "camera", camera(&board.camera));
+    let wires = board.trigger.iter().chain(&board.teach).map(|l| &l.wire);
+    let chips = gpio::chips();
+    for wire in wires.chain(board.outputs.iter().map(|o| &o.wire)) {
+        let real = wire.chip.canonicalize().unwrap_or_else(|_| wire.chip.clone());
+        let found = format!("{} line {}", wire.chip.display(), wire.line);
+        let here = chips.iter().any(|c| c == &real);
+        note(
+            findings,
+            "gpio",
+            if here {
+                Ok(found)
+            } else {
+                let here: Vec<String> = chips.iter().map(|c| c.display().to_string()).collect();
+                Err(format!(
+                    "{found}: no such chip (here: {}); correct [[gpio]] chip in the board file",
+                    if here.is_empty() { "none".to_owned() } else { here.join(", ") }
+                ))
+            },
+        );
+    }
+    let simulated = matches!(board.camera, CameraConfig::Simulated(_));
+    if board.outputs.is_empty() && !simulated {
+        let found = "the board file wires no output, so nothing is ever rejected".to_owned();
+        findings.push(Finding { what: "gpio", state: State::None, found });
+    }
+    for port in &board.serial {
+        let found = format!("{} at {} baud", port.path.display(), port.baud);
+        note(
+            findings,
+            "serial",
+            if port.path.exists() {
+                Ok(found)
+            } else {
+                let here = serial::ports();
+                let here = if here.is_empty() { "none".to_owned() } else { here.join(", ") };
+                Err(format!("{found}: no such port (here: {here}); correct [[serial]] path"))
+            },
+        );
+    }
+}
+
+/// Takes one picture.
+fn camera(config: &CameraConfig) -> Result<String, String> {
+    let mut camera: Box<dyn Camera> = match config {
+        CameraConfig::V4l2(c) => Box::new(V4l2Camera::open(c).map_err(|e| e.to_string())?),
+        CameraConfig::Files(c) => {
+            Box::new(FileCamera::open(&c.path, c.rate, c.repeat).map_err(|e| e.to_string())?)
+        }
+        CameraConfig::Simulated(c) => {
+            let line = SimulatedLine::new(c.clone()).map_err(|e| e.to_string())?;
+            return Ok(line.describe());
+        }
+    };
+    let frame = camera.next_frame(Timestamp::now_monotonic(), FRAME_TIMEOUT);
+    let frame = frame.map_err(|e| format!("{}: {e}", camera.describe()))?;
+    Ok(format!("{}, gave {} x {}", camera.describe(), frame.width, frame.height))
+}
+
+/// Model and recipe: found, sound, and able to judge.
+fn brain(args: &ModelArgs, config: Option<&RunConfig>, findings: &mut Vec<Finding>) {
+    let recipe = match config.map(|c| session::open_recipe(&c.recipe)) {
+        Some(Ok(recipe)) => {
+            let card = &recipe.card;
+            let found = format!(
+                "'{}' version {}, {} good parts",
+                card.name,
+                card.version,
+                recipe.prompts.len()
+            );
+            note(findings, "recipe", Ok(found));
+            Some(recipe)
+        }
+        Some(Err(error)) => {
+            note(findings, "recipe", Err(error.to_string()));
+            None
+        }
+        None => None,
+    };
+    note(findings, "model", judge_one(args, recipe.as_ref()).map_err(|e| e.to_string()));
+}
+
+fn judge_one(
+    args: &ModelArgs,
+    recipe: Option<&touchstone_models::recipe::Recipe>,
+) -> Result<String, Failure> {
+    let loaded = session::load_model(args, recipe)?;
+    let hash = loaded.package.hash().get(..12).unwrap_or_default().to_owned();
+    let name = format!("{} {hash}", loaded.package.id());
+    let (prompts, settings) = match recipe {
+        Some(recipe) => (recipe.prompts.clone(), session::settings_of(recipe)),
+        None => {
+            let (w, h) = loaded.model.input_size();
+            let rgb = (0..3 * w * h).map(|i| (i % 251) as u8).collect();
+            (vec![Picture::from_rgb8(w, h, rgb).map_err(Failure::hardware)?], Default::default())
+        }
+    };
+    let mut inspector = session::inspector(loaded.model, &prompts, settings)?;
+    // Once to fill caches, once to be timed.
+    judge_timed(&mut inspector, &prompts[0]);
+    let (inspection, us) = judge_timed(&mut inspector, &prompts[0]);
+    if inspection.map.is_none() {
+        return Err(Failure::Hardware(format!("{name}: cannot judge: {}", inspection.decision)));
+    }
+    if recipe.is_some() && !inspection.decision.is_pass() {
+        return Err(Failure::Hardware(format!(
+            "{name}: rejects the recipe's own first good part ({}); teach the recipe again",
+            inspection.decision
+        )));
+    }
+    Ok(format!("{name}, judges a picture in {:.1} ms", us as f64 / 1000.0))
+}
+
+fn tell(args: &DoctorArgs, findings: &[Finding]) -> Ended {
+    let mut lines = Lines::default();
+    for finding in findings {
+        let line = if args.json {
+            json!(finding).to_string()
+        } else {
+            let state = match finding.state {
+                State::Ok => "ok    ",
+                State::None => "-     ",
+                State::Broken => "BROKEN",
+            };
+            format!("{state}  {:<14}{}", finding.what, finding.found)
+        };
+        lines.line(&line)?;
+    }
+    let broken = findings.iter().filter(|f| f.state == State::Broken).count();
+    if broken == 0 {
+        return Ok(Done::Fine);
+    }
+    if !args.json {
+        lines.line(&format!(
+            "{broken} of {} do not work; the reasons stand above",
+            findings.len()
+        ))?;
+    }
+    Ok(Done::SomethingBroken)
+}

@@ -1,0 +1,125 @@
+//! What every command needs before it can judge: a model, good parts, and the
+//! settings that belong to them.
+
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use log::info;
+use touchstone_models::engine::{ENGINE_THREADS_MAX, EngineKind};
+use touchstone_models::inspector::{InspectError, Inspector, Settings};
+use touchstone_models::oneprompt::{ModelError, OnePrompt};
+use touchstone_models::package::{ModelPackage, find_model};
+use touchstone_models::picture::Picture;
+use touchstone_models::recipe::Recipe;
+
+use crate::cli::ModelArgs;
+use crate::exit::Failure;
+use crate::inspection::Names;
+
+/// Threads used unless told otherwise; one picture gains little from more.
+const THREADS_DEFAULT_MAX: usize = 4;
+
+/// A model package and its network, loaded.
+pub struct Loaded {
+    /// The package on disk.
+    pub package: ModelPackage,
+    /// The network.
+    pub model: OnePrompt,
+}
+
+/// The engine and the number of threads that the arguments ask for.
+///
+/// # Errors
+/// No such engine, or not in this build; a thread count out of range.
+pub fn engine_of(args: &ModelArgs) -> Result<(EngineKind, usize), Failure> {
+    let engine = args.engine.parse::<EngineKind>().map_err(Failure::usage)?;
+    let cores = available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(cores.min(THREADS_DEFAULT_MAX));
+    if !(1..=ENGINE_THREADS_MAX).contains(&threads) {
+        return Err(Failure::Use(format!("--threads {threads}: choose 1 to {ENGINE_THREADS_MAX}")));
+    }
+    Ok((engine, threads))
+}
+
+/// Finds, checks and loads a model; `recipe` is what the recipe wants, if
+/// there is one.
+///
+/// # Errors
+/// Wrong engine or threads (use); no such package, or a corrupt or foreign
+/// one, or a graph that does not load (model).
+pub fn load_model(args: &ModelArgs, recipe: Option<&Recipe>) -> Result<Loaded, Failure> {
+    let (engine, threads) = engine_of(args)?;
+    let name = args.name(recipe.map(|r| r.card.model.id.as_str()));
+    let dir = find_model(name).map_err(Failure::hardware)?;
+    let package = ModelPackage::open(&dir).map_err(Failure::hardware)?;
+    if let Some(recipe) = recipe {
+        recipe.check_model(&package).map_err(Failure::usage)?;
+    }
+    let model = OnePrompt::load(&package, engine, threads).map_err(Failure::hardware)?;
+    info!("model {} from {}, {engine} on {threads} threads", package.id(), dir.display());
+    Ok(Loaded { package, model })
+}
+
+/// Opens all of `paths`; the first that cannot be read is the error.
+///
+/// # Errors
+/// A picture that cannot be used, named.
+pub fn open_pictures(paths: &[PathBuf]) -> Result<Vec<Picture>, Failure> {
+    paths.iter().map(|path| Picture::open(path).map_err(Failure::usage)).collect()
+}
+
+/// Opens a recipe's folder.
+///
+/// # Errors
+/// What is wrong with it, with the file.
+pub fn open_recipe(dir: &Path) -> Result<Recipe, Failure> {
+    Recipe::open(dir).map_err(Failure::usage)
+}
+
+/// The inspector's settings that a recipe stands for.
+pub fn settings_of(recipe: &Recipe) -> Settings {
+    Settings {
+        false_reject_ppm: recipe.card.false_reject_ppm,
+        smallest_defect_px: recipe.card.smallest_defect_px,
+        region_of_interest: recipe.card.region_of_interest,
+        ignore: recipe.ignore.clone(),
+    }
+}
+
+/// Teaches `prompts` to the model.
+///
+/// # Errors
+/// Prompts or settings that do not fit (use), a model that fails (model).
+pub fn inspector(
+    model: OnePrompt,
+    prompts: &[Picture],
+    settings: Settings,
+) -> Result<Inspector, Failure> {
+    Inspector::new(model, prompts, settings).map_err(inspect_failure)
+}
+
+/// Who is to blame for an [`InspectError`].
+pub fn inspect_failure(error: InspectError) -> Failure {
+    match &error {
+        InspectError::Model(ModelError::Picture(_))
+        | InspectError::Prompt { error: ModelError::Picture(_), .. }
+        | InspectError::PromptCount { .. }
+        | InspectError::Rate { .. }
+        | InspectError::Size { .. }
+        | InspectError::RegionOfInterest(_)
+        | InspectError::IgnoreSize { .. }
+        | InspectError::AllIgnored => Failure::usage(error),
+        InspectError::Model(_)
+        | InspectError::Prompt { .. }
+        | InspectError::Posterior(_)
+        | InspectError::Calibration(_) => Failure::hardware(error),
+    }
+}
+
+/// The names that go into every record.
+pub fn names_of(package: &ModelPackage, recipe: Option<&Recipe>) -> Names {
+    Names {
+        model: package.id().to_owned(),
+        recipe: recipe.map(|r| format!("{} {}", r.card.name, r.card.version)),
+    }
+}

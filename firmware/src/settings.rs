@@ -1,0 +1,352 @@
+//! `touchstone.toml`: what a line is made of, read once and checked whole.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use touchstone_board::config::Board;
+use touchstone_board::devices::Devices;
+use touchstone_board::sim::SimulatedLine;
+use touchstone_board::{Camera, Timestamp};
+use touchstone_models::files;
+use touchstone_models::recipe::LineTiming;
+
+use crate::cli::ModelArgs;
+use crate::exit::Failure;
+use crate::line::{LineConfig, LineTimes};
+
+/// Most bytes a configuration may have.
+const CONFIG_BYTES_MAX: u64 = 64 << 10;
+/// Slowest and fastest software trigger.
+const EVERY_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
+/// Most pictures of rejected parts that are kept.
+const REJECTS_KEPT_MAX: u32 = 10_000;
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunTable {
+    board: PathBuf,
+    recipe: PathBuf,
+    model: Option<String>,
+    engine: Option<String>,
+    threads: Option<usize>,
+    log: Option<LogLevel>,
+    output: Option<OutputTable>,
+    trigger: Option<TriggerTable>,
+    #[serde(default)]
+    line: LineTimes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LogLevel {
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutputTable {
+    dir: PathBuf,
+    #[serde(default = "rejects_kept_default")]
+    rejects_kept: u32,
+}
+
+fn rejects_kept_default() -> u32 {
+    200
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TriggerTable {
+    every_ms: u32,
+}
+
+/// Where results are kept, besides standard output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputConfig {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Pictures of rejected parts that are kept; the oldest makes room.
+    pub rejects_kept: u32,
+}
+
+/// A line's configuration, checked, with all paths as seen from here.
+#[derive(Debug)]
+pub struct RunConfig {
+    /// The board file, read.
+    pub board: Board,
+    /// Where the board file lies.
+    pub board_file: PathBuf,
+    /// The recipe's folder.
+    pub recipe: PathBuf,
+    /// Model, engine and threads, as on the command line.
+    pub model: ModelArgs,
+    /// Where results are kept.
+    pub output: Option<OutputConfig>,
+    /// Time between two triggers of a board that has none.
+    pub every: Option<Duration>,
+    times: LineTimes,
+}
+
+/// Reads and checks a configuration and the board file that it names.
+///
+/// # Errors
+/// The file, the line and the key that are wrong, and what to do.
+pub fn open(path: &Path) -> Result<RunConfig, Failure> {
+    let bytes = files::read_limited(path, CONFIG_BYTES_MAX).map_err(|e| {
+        Failure::Use(format!(
+            "cannot read the configuration {}: {e}; firmware/touchstone.example.toml shows one",
+            path.display()
+        ))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::Use(format!("{} is not text in UTF-8; write it again", path.display()))
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&text, folder).map_err(|why| Failure::Use(format!("{}{why}", path.display())))
+}
+
+/// `folder` is where relative paths start. The error begins with the line
+/// (`" line 3: …"`) or with `": …"`.
+fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
+    let table: RunTable = toml::from_str(text).map_err(|e| toml_error(text, &e))?;
+    let at = |path: &Path| folder.join(path);
+    for (key, path) in [("board", &table.board), ("recipe", &table.recipe)] {
+        if path.as_os_str().is_empty() {
+            return Err(format!(": {key}: the path is empty; name a file or folder"));
+        }
+    }
+    let board_file = at(&table.board);
+    let board = Board::load(&board_file).map_err(|e| format!(": board: {e}"))?;
+    if let Some(TriggerTable { every_ms }) = table.trigger {
+        if !EVERY_MS.contains(&every_ms) {
+            let (low, high) = (EVERY_MS.start(), EVERY_MS.end());
+            return Err(format!(": trigger.every_ms is {every_ms}; choose {low} to {high}"));
+        }
+        if board.trigger.is_some() {
+            return Err(format!(
+                ": trigger.every_ms: the board {} has a trigger of its own; remove one of them",
+                board.name
+            ));
+        }
+    }
+    LineConfig::try_from(table.line).map_err(|e| format!(": {e}"))?;
+    let output =
+        table.output.map(|o| OutputConfig { dir: at(&o.dir), rejects_kept: o.rejects_kept });
+    if let Some(o) = output.as_ref().filter(|o| o.rejects_kept > REJECTS_KEPT_MAX) {
+        return Err(format!(
+            ": output.rejects_kept is {}; at most {REJECTS_KEPT_MAX} are possible",
+            o.rejects_kept
+        ));
+    }
+    if let Some(level) = table.log {
+        log::set_max_level(log::max_level().max(match level {
+            LogLevel::Warn => log::LevelFilter::Warn,
+            LogLevel::Info => log::LevelFilter::Info,
+            LogLevel::Debug => log::LevelFilter::Debug,
+            LogLevel::Trace => log::LevelFilter::Trace,
+        }));
+    }
+    Ok(RunConfig {
+        board,
+        board_file,
+        recipe: at(&table.recipe),
+        model: ModelArgs {
+            // A folder is relative to this file, a name is a name.
+            model: table.model.map(|m| match m.contains('/') {
+                true => at(Path::new(&m)).display().to_string(),
+                false => m,
+            }),
+            engine: table.engine.unwrap_or_else(|| "tract".to_owned()),
+            threads: table.threads,
+        },
+        output,
+        every: table.trigger.map(|t| Duration::from_millis(u64::from(t.every_ms))),
+        times: table.line,
+    })
+}
+
+fn toml_error(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| {
+        let before = text.as_bytes().get(..span.start).unwrap_or_default();
+        1 + before.iter().filter(|&&b| b == b'\n').count()
+    });
+    let place = line.map_or_else(String::new, |line| format!(" line {line}"));
+    format!(
+        "{place}: {}; firmware/touchstone.example.toml explains each key",
+        error.message().replace('\n', ", ")
+    )
+}
+
+impl RunConfig {
+    /// The line's timing: this file's, with the recipe's own times over it.
+    ///
+    /// # Errors
+    /// Times that cannot work together.
+    pub fn line(&self, recipe: &LineTiming) -> Result<LineConfig, Failure> {
+        let t = self.times;
+        let times = LineTimes {
+            capture_delay_ms: recipe.capture_delay_ms.unwrap_or(t.capture_delay_ms),
+            capture_window_ms: recipe.capture_window_ms.unwrap_or(t.capture_window_ms),
+            travel_ms: recipe.travel_ms.unwrap_or(t.travel_ms),
+            actuator_lead_ms: recipe.actuator_lead_ms.unwrap_or(t.actuator_lead_ms),
+            pulse_ms: recipe.pulse_ms.unwrap_or(t.pulse_ms),
+            debounce_ms: recipe.debounce_ms.unwrap_or(t.debounce_ms),
+            backlog_max: t.backlog_max,
+        };
+        LineConfig::try_from(times)
+            .map_err(|e| Failure::Use(format!("the recipe's times do not fit this line's: {e}")))
+    }
+
+    /// The camera, for pictures of good parts.
+    ///
+    /// # Errors
+    /// The board's devices cannot be opened.
+    pub fn enrolment_camera(&self) -> Result<EnrolmentCamera, Failure> {
+        let devices = Devices::open(&self.board).map_err(Failure::hardware)?;
+        Ok(match devices.simulated {
+            Some(line) => EnrolmentCamera::Simulated { line, next: 0 },
+            None => {
+                EnrolmentCamera::Real { camera: devices.camera, after: Timestamp::now_monotonic() }
+            }
+        })
+    }
+}
+
+/// A camera that is looking at good parts.
+pub enum EnrolmentCamera {
+    /// The simulated line's good parts.
+    Simulated {
+        /// The line.
+        line: SimulatedLine,
+        /// Number of the next good part.
+        next: u64,
+    },
+    /// A camera.
+    Real {
+        /// The camera.
+        camera: Box<dyn Camera>,
+        /// The next frame must be exposed after this.
+        after: Timestamp,
+    },
+}
+
+impl EnrolmentCamera {
+    /// Width, height and RGB bytes of the next good part.
+    ///
+    /// # Errors
+    /// No frame in time, or the camera is gone.
+    pub fn next(&mut self, timeout: Duration) -> Result<(u32, u32, Vec<u8>), Failure> {
+        let frame = match self {
+            Self::Simulated { line, next } => {
+                *next += 1;
+                line.good_part(*next - 1).frame
+            }
+            Self::Real { camera, after } => {
+                let frame = camera.next_frame(*after, timeout).map_err(Failure::hardware)?;
+                *after = Timestamp(frame.exposed_at.0 + 1);
+                frame
+            }
+        };
+        Ok((frame.width, frame.height, frame.rgb))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const BOARD: &str = "name = \"sim\"\n[camera]\nkind = \"simulated\"\n";
+
+    fn folder() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("board.toml"), BOARD).unwrap();
+        dir
+    }
+
+    fn error_of(text: &str) -> String {
+        parse(text, folder().path()).unwrap_err()
+    }
+
+    #[test]
+    fn the_example_explains_itself_and_works() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("touchstone.example.toml");
+        let config = open(&example).unwrap();
+        assert!(config.line(&LineTiming::default()).is_ok());
+        assert!(config.recipe.ends_with("recipes/bracket"));
+        // Every key of the table is in the example.
+        let text = fs::read_to_string(example).unwrap();
+        for key in [
+            "board",
+            "recipe",
+            "model",
+            "engine",
+            "threads",
+            "log",
+            "dir",
+            "rejects_kept",
+            "every_ms",
+            "capture_delay_ms",
+            "capture_window_ms",
+            "travel_ms",
+            "actuator_lead_ms",
+            "pulse_ms",
+            "debounce_ms",
+            "backlog_max",
+        ] {
+            assert!(text.contains(&format!("{key} = ")), "{key} is not in the example");
+        }
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let unknown = error_of("board = \"board.toml\"\nrecipe = \"r\"\ncolour = \"red\"\n");
+        assert!(unknown.contains("line 3") && unknown.contains("colour"), "{unknown}");
+        let missing = error_of("board = \"board.toml\"\n");
+        assert!(missing.contains("recipe"), "{missing}");
+        let empty = error_of("board = \"board.toml\"\nrecipe = \"\"\n");
+        assert!(empty.contains("recipe: the path is empty"), "{empty}");
+        let wrong = error_of("board = \"board.toml\"\nrecipe = \"r\"\n[line]\ntravel_ms = -3\n");
+        assert!(wrong.contains("line 4"), "{wrong}");
+        let times = error_of("board = \"board.toml\"\nrecipe = \"r\"\n[line]\ntravel_ms = 100\n");
+        assert!(times.contains("line.travel_ms"), "{times}");
+        let nested = error_of("board = \"board.toml\"\nrecipe = \"r\"\n[line]\nspeed = 3\n");
+        assert!(nested.contains("line 4") && nested.contains("speed"), "{nested}");
+        let every = error_of("board = \"board.toml\"\nrecipe = \"r\"\n[trigger]\nevery_ms = 1\n");
+        assert!(every.contains("trigger.every_ms is 1"), "{every}");
+        let board = error_of("board = \"gone.toml\"\nrecipe = \"r\"\n");
+        assert!(board.contains("board: ") && board.contains("gone.toml"), "{board}");
+        let kept = error_of(
+            "board = \"board.toml\"\nrecipe = \"r\"\n[output]\ndir = \"o\"\nrejects_kept = 99999\n",
+        );
+        assert!(kept.contains("output.rejects_kept is 99999"), "{kept}");
+    }
+
+    #[test]
+    fn the_recipe_has_the_last_word_on_times() {
+        let text = "board = \"board.toml\"\nrecipe = \"r\"\n[line]\ntravel_ms = 900\n";
+        let config = parse(text, folder().path()).unwrap();
+        let own = config.line(&LineTiming::default()).unwrap();
+        assert_eq!(own.deadline(Timestamp(0)), Timestamp(880_000));
+        let recipe = LineTiming { travel_ms: Some(500), ..LineTiming::default() };
+        assert_eq!(config.line(&recipe).unwrap().deadline(Timestamp(0)), Timestamp(480_000));
+        let hasty = LineTiming { travel_ms: Some(50), ..LineTiming::default() };
+        assert!(config.line(&hasty).unwrap_err().to_string().contains("recipe's times"));
+    }
+
+    #[test]
+    fn a_model_folder_is_relative_to_the_file_and_a_name_is_not() {
+        let folder = folder();
+        let model = |m: &str| {
+            let text = format!("board = \"board.toml\"\nrecipe = \"r\"\nmodel = \"{m}\"\n");
+            parse(&text, folder.path()).unwrap().model.model.unwrap()
+        };
+        assert_eq!(model("oneprompt-m"), "oneprompt-m");
+        assert!(model("./mine").starts_with(folder.path().to_str().unwrap()));
+    }
+}
