@@ -138,7 +138,7 @@ fn choose(parts: &[PartResult]) -> Vec<Choice<'_>> {
     let pick = |numbers: Vec<u32>| -> Vec<&PartResult> {
         numbers.iter().filter_map(|n| parts.iter().find(|p| p.part == *n)).collect()
     };
-    let escapes = pick(by_p(of(Fate::Escaped), true, WRONG_MAX));
+    let escapes = pick(by_p(of(Fate::Escaped), false, WRONG_MAX));
     let false_rejects = pick(by_p(of(Fate::FalseReject), true, WRONG_MAX));
     let weak = by_p(of(Fate::Caught), false, CLOSE_MAX);
     let close = by_p(of(Fate::GoodPassed), true, CLOSE_MAX);
@@ -154,7 +154,7 @@ fn choose(parts: &[PartResult]) -> Vec<Choice<'_>> {
     vec![
         Choice {
             title: "Escapes",
-            remark: "Defective parts that were let through, most suspicious first.",
+            remark: "Defective parts that were let through, the least suspicious first.",
             name: "escape",
             parts: escapes,
         },
