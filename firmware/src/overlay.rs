@@ -31,6 +31,7 @@ const INK: Rgb888 = Rgb888::new(232, 234, 237);
 const FAINT: Rgb888 = Rgb888::new(154, 160, 168);
 const PASS: Rgb888 = Rgb888::new(30, 126, 74);
 const REJECT: Rgb888 = Rgb888::new(186, 40, 40);
+const WRONG: Rgb888 = Rgb888::new(176, 106, 0);
 const BOX: Rgb888 = Rgb888::new(255, 70, 70);
 const HALO: Rgb888 = Rgb888::new(20, 0, 0);
 const TRUTH: Rgb888 = Rgb888::new(70, 220, 255);
@@ -42,8 +43,10 @@ pub struct Exhibit<'a> {
     pub prompt: &'a Picture,
     /// The part.
     pub query: &'a Picture,
-    /// Colours the banner.
+    /// What became of the part.
     pub pass: bool,
+    /// That it should have been the other way round, where the truth is known.
+    pub wrong: bool,
     /// First line of the banner, after PASS or REJECT.
     pub headline: &'a str,
     /// Second line of the banner.
@@ -234,7 +237,11 @@ pub fn side_by_side(exhibit: &Exhibit<'_>) -> Option<Picture> {
 }
 
 fn banner(canvas: &mut Canvas, exhibit: &Exhibit<'_>, width: u32) {
-    let colour = if exhibit.pass { PASS } else { REJECT };
+    let colour = match (exhibit.wrong, exhibit.pass) {
+        (true, _) => WRONG,
+        (false, true) => PASS,
+        (false, false) => REJECT,
+    };
     let word = if exhibit.pass { "PASS" } else { "REJECT" };
     let style = PrimitiveStyle::with_fill(colour);
     let Ok(()) =
@@ -322,6 +329,7 @@ mod tests {
             prompt: picture,
             query: picture,
             pass: false,
+            wrong: false,
             headline: "changed against the good part",
             details: "part 7",
             map,

@@ -208,7 +208,11 @@ impl fmt::Display for PackageError {
                 }
                 match &exist[..] {
                     [] => write!(f, "; none holds a model: install one or set {MODELS_VARIABLE}"),
-                    names => write!(f, "; there are: {}", names.join(", ")),
+                    names => write!(
+                        f,
+                        "; there are: {}; for others set {MODELS_VARIABLE}",
+                        names.join(", ")
+                    ),
                 }
             }
             FileMissing { file } => write!(

@@ -31,8 +31,24 @@ fn train_resume_export_and_load() {
     let pictures = pictures(folder);
     let train = |out: &str, steps: &str, more: &[&str]| {
         let mut words = vec![
-            "train", "oneprompt", "--pictures", &pictures, "--out", out, "--net", "tiny", "--size",
-            "64", "--steps", steps, "--batch", "2", "--checkpoint", "25", "--workers", "1",
+            "train",
+            "oneprompt",
+            "--pictures",
+            &pictures,
+            "--out",
+            out,
+            "--net",
+            "tiny",
+            "--size",
+            "64",
+            "--steps",
+            steps,
+            "--batch",
+            "2",
+            "--checkpoint",
+            "25",
+            "--workers",
+            "1",
         ];
         words.extend(more);
         tools(&words, folder);
@@ -53,8 +69,19 @@ fn train_resume_export_and_load() {
 
     let export = |out: &str| {
         let words = [
-            "export", "--run", "run", "--out", out, "--size", "64", "--pictures", &pictures,
-            "--source", "drawn plates", "--date", "2026-11-23",
+            "export",
+            "--run",
+            "run",
+            "--out",
+            out,
+            "--size",
+            "64",
+            "--pictures",
+            &pictures,
+            "--source",
+            "drawn plates",
+            "--date",
+            "2026-11-23",
         ];
         tools(&words, folder);
     };
@@ -80,12 +107,20 @@ fn synth_is_deterministic_and_refuses_to_overwrite() {
     let folder = temp.path();
     let pictures = pictures(folder);
     for out in ["a", "b"] {
-        tools(&["synth", &pictures, "--out", out, "--pairs", "6", "--size", "64", "--seed", "7"], folder);
+        tools(
+            &["synth", &pictures, "--out", out, "--pairs", "6", "--size", "64", "--seed", "7"],
+            folder,
+        );
     }
     for part in ["prompt", "query", "mask"] {
         let files = |out: &str| {
-            let mut files: Vec<_> =
-                folder.join(out).join(part).read_dir().unwrap().map(|e| e.unwrap().path()).collect();
+            let mut files: Vec<_> = folder
+                .join(out)
+                .join(part)
+                .read_dir()
+                .unwrap()
+                .map(|e| e.unwrap().path())
+                .collect();
             files.sort();
             files
         };
@@ -95,6 +130,7 @@ fn synth_is_deterministic_and_refuses_to_overwrite() {
             assert!(std::fs::read(a).unwrap() == std::fs::read(b).unwrap(), "{}", a.display());
         }
     }
-    let again = run("touchstone-tools", &["synth", &pictures, "--out", "a", "--pairs", "6"], folder);
+    let again =
+        run("touchstone-tools", &["synth", &pictures, "--out", "a", "--pairs", "6"], folder);
     assert_eq!(again.status.code(), Some(2));
 }

@@ -24,10 +24,12 @@ fn tract_gives_the_training_frameworks_map() {
     let want: Vec<f32> =
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     assert_eq!(map.values.len(), want.len());
-    let worst =
-        map.values.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+    let worst = map.values.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
     assert!(worst <= TOLERANCE_F32, "the map is off by {worst}");
     // The golden query has a scratch and lacks a ring: a map that misses both proves nothing.
     assert!(want.iter().any(|v| *v > 0.5), "the golden map shows no change");
-    assert!(want.iter().filter(|v| **v < 0.1).count() > want.len() / 2, "the golden map is red all over");
+    assert!(
+        want.iter().filter(|v| **v < 0.1).count() > want.len() / 2,
+        "the golden map is red all over"
+    );
 }

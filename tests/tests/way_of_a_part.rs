@@ -20,7 +20,18 @@ fn one_good_picture_in_every_bad_part_rejected() {
     let bad = write(folder.path(), "bad.png", &plate(300, 2.0, true));
     let output = run(
         "touchstone",
-        &["inspect", "--prompt", &good, &same, &bad, "--json", "--maps", "maps", "--overlay", "overlay"],
+        &[
+            "inspect",
+            "--prompt",
+            &good,
+            &same,
+            &bad,
+            "--json",
+            "--maps",
+            "maps",
+            "--overlay",
+            "overlay",
+        ],
         folder.path(),
     );
     let error = String::from_utf8_lossy(&output.stderr);
@@ -57,10 +68,12 @@ fn teach_then_inspect_with_the_recipe() {
     let recipe = find_recipe(&folder.path().join("recipe"));
 
     let same = write(folder.path(), "same.png", &plate(300, -1.0, false));
-    let output = run("touchstone", &["inspect", "--recipe", &recipe, &same, "--json"], folder.path());
+    let output =
+        run("touchstone", &["inspect", "--recipe", &recipe, &same, "--json"], folder.path());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     let bad = write(folder.path(), "bad.png", &plate(300, -1.0, true));
-    let output = run("touchstone", &["inspect", "--recipe", &recipe, &bad, "--json"], folder.path());
+    let output =
+        run("touchstone", &["inspect", "--recipe", &recipe, &bad, "--json"], folder.path());
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
@@ -75,7 +88,8 @@ fn find_recipe(out: &Path) -> String {
 #[test]
 fn the_demo_ends_with_a_summary_pictures_and_a_report() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run("touchstone", &["demo", "--parts", "30", "--out", "demo", "--json"], folder.path());
+    let output =
+        run("touchstone", &["demo", "--parts", "30", "--out", "demo", "--json"], folder.path());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stdout.iter().filter(|b| **b == b'\n').count() >= 30);
     let report = std::fs::read_to_string(folder.path().join("demo/index.html")).expect("a report");

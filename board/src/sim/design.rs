@@ -187,6 +187,9 @@ impl Design {
             edge: solid,
         };
         if texel.cover <= 0.0 {
+            // Just off the edge: its height still shapes the slope of the last pixel on it.
+            let sink = hole.filter(|_| rim < 0.0).map_or(0.0, |hole| hole.sink);
+            texel.height = self.bevel_height(edge) - sink;
             return texel;
         }
         (self.ornament)(p, &mut texel);

@@ -161,6 +161,7 @@ impl Desk<'_> {
                 prompt: &self.prompt,
                 query: picture,
                 pass: inspection.decision.is_pass(),
+                wrong: false,
                 headline: &headline(&inspection.decision),
                 details: &details,
                 map: inspection.map.as_ref(),

@@ -192,7 +192,7 @@ fn charts(html: &mut String, summary: &Summary, parts: &[PartResult]) {
         series: vec![Series { class: "neutral", counts: bin(judged(), range, LATENCY_BINS) }],
         mark: Some((summary.judge_us.p99 as f64 / 1000.0, "p99")),
         label: "time of a judgement, ms",
-        decimals: 1,
+        decimals: if range.1 - range.0 > 30.0 { 0 } else { 1 },
     };
     let _ = write!(
         html,

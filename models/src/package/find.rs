@@ -36,10 +36,10 @@ fn find_in(name_or_dir: &str, places: &[PathBuf]) -> Result<PathBuf, PackageErro
         return if dir.is_dir() { Ok(dir) } else { Err(PackageError::Missing { dir }) };
     }
     // "", "." and ".." join to folders that are no model of that name.
-    if !name_or_dir.is_empty() && !name_or_dir.starts_with('.') {
-        if let Some(dir) = places.iter().map(|p| p.join(name_or_dir)).find(|d| holds_model(d)) {
-            return Ok(dir);
-        }
+    let is_name = !name_or_dir.is_empty() && !name_or_dir.starts_with('.');
+    let there = places.iter().map(|p| p.join(name_or_dir)).find(|d| is_name && holds_model(d));
+    if let Some(dir) = there {
+        return Ok(dir);
     }
     let mut exist: Vec<String> = places.iter().flat_map(|p| names_in(p)).collect();
     exist.sort();

@@ -3,7 +3,6 @@
 use super::dataset::testing::{write_category, write_paired};
 use super::*;
 use clap::Parser;
-use touchstone_models::testing::write_tiny_package;
 
 #[derive(Parser)]
 struct Cli {
@@ -65,15 +64,15 @@ fn differencing_is_measured_dumped_and_drawn() {
 #[test]
 fn the_product_and_its_witnesses_share_a_run() {
     let root = data();
-    write_tiny_package(&root.path().join("tiny"));
-    let lines = eval(root.path(), "--model {}/tiny --k 1,2").unwrap();
+    // The shipped model; the figures are only held to beat chance by far, not to its quality.
+    let lines = eval(root.path(), "--k 1,2").unwrap();
     for variant in ["product", "change", "nearest", "position"] {
         let figures = &row(&lines, "set", "bench", variant)["figures"];
-        assert!(figures["pixel_ap"]["value"].as_f64().unwrap() > 0.3, "{variant}: {figures}");
+        assert!(figures["pixel_auroc"]["value"].as_f64().unwrap() > 0.7, "{variant}: {figures}");
         assert_eq!(figures["verdict_f1"].is_object(), variant == "product");
     }
     assert_eq!(lines.iter().filter(|l| l["row"] == "mean" && l["k"] == 2).count(), 4);
-    let alone = eval(root.path(), "--model {}/tiny --detector product").unwrap();
+    let alone = eval(root.path(), "--detector product").unwrap();
     assert_eq!(
         row(&alone, "category", "bench", "product"),
         row(&lines, "category", "bench", "product")

@@ -52,7 +52,9 @@ fn draw(size: usize, query: bool) -> Vec<u8> {
         let x = (i % size) as f32 / s - shift;
         let y = (i / size) as f32 / s + shift * 0.5;
         let mut v = 150.0 + 20.0 * ((x * 0.21).sin() * (y * 0.17).cos());
-        for (n, (cx, cy)) in [(70.0, 70.0), (186.0, 70.0), (70.0, 186.0), (186.0, 186.0)].iter().enumerate() {
+        for (n, (cx, cy)) in
+            [(70.0, 70.0), (186.0, 70.0), (70.0, 186.0), (186.0, 186.0)].iter().enumerate()
+        {
             let r = ((x - cx) * (x - cx) + (y - cy) * (y - cy)).sqrt();
             let missing = query && n == 2;
             if !missing && (22.0..30.0).contains(&r) {

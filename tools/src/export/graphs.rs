@@ -32,10 +32,8 @@ impl Sizes {
     /// Outputs of `encode`, in order.
     pub fn encode_outputs(&self) -> Vec<TensorSpec> {
         let (n4, n8, n16) = (self.side(4), self.side(8), self.side(16));
-        let spec = |name: &str, shape: &[usize]| TensorSpec {
-            name: name.into(),
-            shape: shape.to_vec(),
-        };
+        let spec =
+            |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
         vec![
             spec("detail", &[1, self.net.detail, n4, n4]),
             spec("e8", &[1, n8 * n8, self.net.embed8]),
@@ -398,7 +396,8 @@ mod tests {
         const SIDE: usize = 64;
         let mut model = OnePromptNet::new(&NetConfig::TINY, &device);
         // A head that is not nearly zero, so that the comparison means something.
-        let weight = model.head.decoder.head.weight.val().random_like(Distribution::Normal(0.0, 1.0));
+        let weight =
+            model.head.decoder.head.weight.val().random_like(Distribution::Normal(0.0, 1.0));
         model.head.decoder.head.weight = Param::from_tensor(weight);
         let sizes = Sizes { input: SIDE, net: NetConfig::TINY };
         let (encode, segment) = build(&model, &sizes).unwrap();

@@ -66,12 +66,13 @@ pub const FUSION: FusionConstants = FusionConstants {
 
 /// Runs the export.
 pub fn run(args: &ExportArgs) -> Result<()> {
-    ensure!(args.size % 16 == 0 && args.size >= 64, "--size must be a multiple of 16, at least 64");
-    let id = args
-        .out
-        .file_name()
-        .and_then(|n| n.to_str())
-        .with_context(|| format!("--out {}: the last part must be the model's id", args.out.display()))?;
+    ensure!(
+        args.size.is_multiple_of(16) && args.size >= 64,
+        "--size must be a multiple of 16, at least 64"
+    );
+    let id = args.out.file_name().and_then(|n| n.to_str()).with_context(|| {
+        format!("--out {}: the last part must be the model's id", args.out.display())
+    })?;
     let folder = RunFolder::open(&args.run)?;
     let state = folder.state()?.context("run without state")?;
     ensure!(state.stage == "oneprompt", "{}: not a `train oneprompt` run", args.run.display());
@@ -102,8 +103,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         let draft = tempfolder(&args.out)?;
         let load = |calibration: Calibration| -> Result<OnePrompt> {
             let card = ModelCard { calibration, ..card.clone() };
-            let package = ModelPackage::write(&draft, card, &encode, &segment)
-                .map_err(|e| anyhow!("{e}"))?;
+            let package =
+                ModelPackage::write(&draft, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
             OnePrompt::load(&package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
         };
         let fitted = calibrate::fit(&library, args.size as u32, state.seed, load);
@@ -111,7 +112,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         card.calibration = fitted?;
         removed.with_context(|| format!("{}: cannot be removed", draft.display()))?;
     }
-    let package = ModelPackage::write(&args.out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
+    let package =
+        ModelPackage::write(&args.out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
     golden::write(&args.out.join("golden"), &model, args.size, &device)?;
     println!(
         "model {} written to {} ({:.1} MB)",
@@ -127,7 +129,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
 fn tempfolder(out: &Path) -> Result<PathBuf> {
     let name = out.file_name().and_then(|n| n.to_str()).context("--out has no name")?;
     let draft = out.with_file_name(format!("{name}-draft-{}", std::process::id()));
-    std::fs::create_dir_all(&draft).with_context(|| format!("{}: cannot be made", draft.display()))?;
+    std::fs::create_dir_all(&draft)
+        .with_context(|| format!("{}: cannot be made", draft.display()))?;
     Ok(draft)
 }
 

@@ -63,10 +63,8 @@ impl Alignment {
         let nearest16 = cos16.clone().max_dim(2).neg().add_scalar(1.0);
         let t16 = self.log_t16.val().exp().reshape([1, 1, 1]);
         let a16 = softmax(cos16 * t16, 2);
-        let values = Tensor::cat(
-            vec![p.e16.clone(), coordinates(h16, w16, &device).repeat(&[b, 1, 1])],
-            2,
-        );
+        let values =
+            Tensor::cat(vec![p.e16.clone(), coordinates(h16, w16, &device).repeat(&[b, 1, 1])], 2);
         let moved = a16.matmul(values);
         let width = moved.dims()[2] - 3;
         let p16 = moved.clone().narrow(2, 0, width);
@@ -84,10 +82,8 @@ impl Alignment {
 
         let cos8 = q.e8.clone().matmul(p.e8.clone().swap_dims(1, 2));
         let nearest8 = cos8.clone().max_dim(2).neg().add_scalar(1.0);
-        let prior_rows = Tensor::cat(
-            vec![mean8.clone().mul_scalar(2.0) * weight.clone(), weight.neg()],
-            2,
-        );
+        let prior_rows =
+            Tensor::cat(vec![mean8.clone().mul_scalar(2.0) * weight.clone(), weight.neg()], 2);
         let grid8 = coordinates(h8, w8, &device);
         let prior = prior_rows.matmul(grid8.clone().swap_dims(1, 2).repeat(&[b, 1, 1]));
         let t8 = self.log_t8.val().exp().reshape([1, 1, 1]);

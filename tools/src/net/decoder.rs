@@ -86,10 +86,8 @@ impl Decoder {
         let gain8 = embedding_gain(q.e8.dims()[2]);
 
         let difference = (q.e16.clone() - aligned.p16).abs().mul_scalar(gain16);
-        let x = Tensor::cat(
-            vec![q.e16.clone().mul_scalar(gain16), difference, aligned.nearest16],
-            2,
-        );
+        let x =
+            Tensor::cat(vec![q.e16.clone().mul_scalar(gain16), difference, aligned.nearest16], 2);
         let coarse = upsample(self.coarse.forward(to_image(x, h16, w16)), 2);
 
         let difference = (q.e8.clone() - aligned.p8).abs().mul_scalar(gain8);

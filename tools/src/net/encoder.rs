@@ -113,10 +113,12 @@ impl Reduce {
         let (s, pad) = (self.stride, self.stride / 2);
         let x = x.pad((pad, pad, pad, pad), 0.0f32);
         let [b, c, h, w] = x.dims();
-        let x = x
-            .reshape([b, c, h / s, s, w / s, s])
-            .permute([0, 3, 5, 1, 2, 4])
-            .reshape([b, s * s * c, h / s, w / s]);
+        let x = x.reshape([b, c, h / s, s, w / s, s]).permute([0, 3, 5, 1, 2, 4]).reshape([
+            b,
+            s * s * c,
+            h / s,
+            w / s,
+        ]);
         self.folded.forward(x)
     }
 }
@@ -200,13 +202,7 @@ pub fn to_image(x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
 }
 
 /// A "same" convolution with He initialisation scaled by `gain`.
-pub fn conv(
-    inputs: usize,
-    outputs: usize,
-    kernel: usize,
-    gain: f64,
-    device: &Device,
-) -> Conv2d {
+pub fn conv(inputs: usize, outputs: usize, kernel: usize, gain: f64, device: &Device) -> Conv2d {
     let pad = kernel / 2;
     Conv2dConfig::new([inputs, outputs], [kernel, kernel])
         .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))

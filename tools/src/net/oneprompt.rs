@@ -51,6 +51,9 @@ pub struct OnePromptNet {
 impl OnePromptNet {
     /// Fresh weights from the device's seed.
     pub fn new(config: &NetConfig, device: &Device) -> Self {
-        OnePromptNet { encoder: Encoder::new(config, device), head: ChangeHead::new(config, device) }
+        OnePromptNet {
+            encoder: Encoder::new(config, device),
+            head: ChangeHead::new(config, device),
+        }
     }
 }

@@ -29,12 +29,13 @@ pub fn upsample(x: Tensor<4>, factor: usize) -> Tensor<4> {
     // Plain two-dimensional products: a broadcast batch of tiny ones is several times slower.
     let across = x.reshape([b * c * h, w]).matmul(transposed(w, factor, &device));
     let flipped = across.reshape([b * c, h, w * factor]).swap_dims(1, 2);
-    let down = flipped
-        .reshape([b * c * w * factor, h])
-        .matmul(transposed(h, factor, &device));
-    down.reshape([b * c, w * factor, h * factor])
-        .swap_dims(1, 2)
-        .reshape([b, c, h * factor, w * factor])
+    let down = flipped.reshape([b * c * w * factor, h]).matmul(transposed(h, factor, &device));
+    down.reshape([b * c, w * factor, h * factor]).swap_dims(1, 2).reshape([
+        b,
+        c,
+        h * factor,
+        w * factor,
+    ])
 }
 
 fn transposed(n: usize, factor: usize, device: &Device) -> Tensor<2> {

@@ -36,9 +36,14 @@ pub fn masks(masks: &[&[u8]], size: usize, device: &Device) -> Tensor<4> {
 /// Batches prepared ahead by worker threads, delivered in index order so that a run is
 /// reproducible whatever the number of workers.
 pub struct Prefetch<T> {
-    workers: Vec<(Option<Receiver<T>>, Option<JoinHandle<()>>)>,
+    workers: Vec<Worker<T>>,
     next: usize,
     stop: Arc<AtomicBool>,
+}
+
+struct Worker<T> {
+    items: Option<Receiver<T>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Batches that wait per worker.
@@ -63,27 +68,27 @@ impl<T: Send + 'static> Prefetch<T> {
                         index += workers;
                     }
                 });
-                (Some(receiver), Some(thread))
+                Worker { items: Some(receiver), thread: Some(thread) }
             })
             .collect();
         Prefetch { workers: threads, next: 0, stop }
     }
 
     /// The next item in order; `None` when its worker died.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn take(&mut self) -> Option<T> {
         let slot = self.next % self.workers.len();
         self.next += 1;
-        self.workers[slot].0.as_ref()?.recv().ok()
+        self.workers[slot].items.as_ref()?.recv().ok()
     }
 }
 
 impl<T> Drop for Prefetch<T> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for (receiver, thread) in &mut self.workers {
+        for worker in &mut self.workers {
             // Closing the channel wakes a worker that waits to send.
-            drop(receiver.take());
-            if let Some(thread) = thread.take() {
+            drop(worker.items.take());
+            if let Some(thread) = worker.thread.take() {
                 let _ = thread.join();
             }
         }
@@ -98,7 +103,7 @@ mod tests {
     fn items_come_in_order_whatever_the_number_of_workers() {
         for workers in [1, 3] {
             let mut prefetch = Prefetch::start(workers, 5, |i| i);
-            let items: Vec<_> = (0..7).filter_map(|_| prefetch.next()).collect();
+            let items: Vec<_> = (0..7).filter_map(|_| prefetch.take()).collect();
             assert_eq!(items, (5..12).collect::<Vec<_>>());
         }
     }

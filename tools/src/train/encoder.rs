@@ -109,7 +109,10 @@ struct Batch {
 
 /// Runs the distillation.
 pub fn run(args: &EncoderArgs) -> Result<()> {
-    ensure!(args.size % 16 == 0 && args.size >= 64, "--size must be a multiple of 16, at least 64");
+    ensure!(
+        args.size.is_multiple_of(16) && args.size >= 64,
+        "--size must be a multiple of 16, at least 64"
+    );
     ensure!(args.batch >= 1 && args.views >= args.batch, "--views must be at least --batch");
     let net = NetConfig::by_name(&args.net)
         .with_context(|| format!("--net {}: the networks are m and tiny", args.net))?;
@@ -147,7 +150,11 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         history: Vec::new(),
     };
     if let Some(saved) = folder.state()?.filter(|_| args.resume) {
-        ensure!(saved.net == net && saved.stage == "encoder", "{} is another run", args.out.display());
+        ensure!(
+            saved.net == net && saved.stage == "encoder",
+            "{} is another run",
+            args.out.display()
+        );
         student = folder.load(student)?;
         optimizer = folder.load_optimizer(optimizer)?;
         state = RunState { steps: args.steps, ..saved };
@@ -162,7 +169,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     bar.set_position(state.step as u64);
     let mut sum = 0.0;
     while state.step < args.steps {
-        let batch = batches.next().context("the thread that prepares batches died")?;
+        let batch = batches.take().context("the thread that prepares batches died")?;
         let loss = loss(&student, &batch, &cache, &tape);
         let gradients = GradientsParams::from_grads(loss.backward(), &student);
         let lr = schedule::rate(args.lr, state.step, args.steps);
@@ -173,12 +180,12 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         state.step += 1;
         bar.inc(1);
         bar.set_message(format!("loss {value:.4}"));
-        if state.step % HISTORY_EVERY == 0 {
+        if state.step.is_multiple_of(HISTORY_EVERY) {
             state.history.push((state.step, sum / HISTORY_EVERY as f64, None));
             log::info!("step {} loss {:.4}", state.step, sum / HISTORY_EVERY as f64);
             sum = 0.0;
         }
-        if state.step % args.checkpoint.max(1) == 0 || state.step == args.steps {
+        if state.step.is_multiple_of(args.checkpoint.max(1)) || state.step == args.steps {
             folder.checkpoint(&student, &optimizer, &state)?;
         }
     }
@@ -246,10 +253,8 @@ fn loss(student: &Student, batch: &Batch, cache: &Cache, device: &Device) -> Ten
     let (n8, n16) = (cache.size / 8, cache.size / 16);
     let slices: Vec<&[u8]> = batch.pictures.iter().map(Vec::as_slice).collect();
     let encoded = student.encoder.forward(batch::images(&slices, cache.size, device));
-    let t8 = Tensor::<4>::from_data(
-        TensorData::new(batch.t8.clone(), [b, TEACHER_C8, n8, n8]),
-        device,
-    );
+    let t8 =
+        Tensor::<4>::from_data(TensorData::new(batch.t8.clone(), [b, TEACHER_C8, n8, n8]), device);
     let t16 = Tensor::<4>::from_data(
         TensorData::new(batch.t16.clone(), [b, TEACHER_C16, n16, n16]),
         device,
@@ -276,10 +281,8 @@ fn relation(
     positions: &[i64],
     device: &Device,
 ) -> Tensor<1> {
-    let index = Tensor::<1, Int>::from_data(
-        TensorData::new(positions.to_vec(), [positions.len()]),
-        device,
-    );
+    let index =
+        Tensor::<1, Int>::from_data(TensorData::new(positions.to_vec(), [positions.len()]), device);
     let rows = |t: Tensor<3>| {
         let picked = t.select(1, index.clone());
         let [b, n, d] = picked.dims();

@@ -64,10 +64,10 @@ impl Cache {
         teacher: impl FnOnce() -> Result<Teacher>,
         device: &Device,
     ) -> Result<Cache> {
-        if path.exists() {
-            if let Some(cache) = Self::read(path, key, size, views)? {
-                return Ok(cache);
-            }
+        if path.exists()
+            && let Some(cache) = Self::read(path, key, size, views)?
+        {
+            return Ok(cache);
         }
         let teacher = teacher()?;
         let bar = progress::bar(views as u64, "teacher features");
@@ -142,7 +142,8 @@ impl Cache {
 
     /// `None` when the file was made for other views.
     fn read(path: &Path, key: &str, size: usize, views: usize) -> Result<Option<Cache>> {
-        let mut file = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
+        let mut file =
+            BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
         let expected = Self::header(key, size, views);
         let mut header = vec![0; expected.len()];
         if file.read_exact(&mut header).is_err() || header != expected {

@@ -84,7 +84,10 @@ const VALIDATION_FIRST: u64 = 1 << 40;
 
 /// Runs the training.
 pub fn run(args: &OnePromptArgs) -> Result<()> {
-    ensure!(args.size % 16 == 0 && args.size >= 64, "--size must be a multiple of 16, at least 64");
+    ensure!(
+        args.size.is_multiple_of(16) && args.size >= 64,
+        "--size must be a multiple of 16, at least 64"
+    );
     ensure!(args.batch >= 1, "--batch must be at least 1");
     let device = args.device.open()?;
     let folder = RunFolder::create(&args.out, args.resume)?;
@@ -110,14 +113,17 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         history: Vec::new(),
     };
     if let Some(saved) = folder.state()?.filter(|_| args.resume) {
-        ensure!(saved.net == net && saved.stage == "oneprompt", "{} is another run", args.out.display());
+        ensure!(
+            saved.net == net && saved.stage == "oneprompt",
+            "{} is another run",
+            args.out.display()
+        );
         model = folder.load(model)?;
         optimizer = folder.load_optimizer(optimizer)?;
         state = RunState { steps: args.steps, ..saved };
     }
-    let validation: Vec<Pair> = (0..VALIDATION_PAIRS as u64)
-        .map(|i| library.pair(&config, VALIDATION_FIRST + i))
-        .collect();
+    let validation: Vec<Pair> =
+        (0..VALIDATION_PAIRS as u64).map(|i| library.pair(&config, VALIDATION_FIRST + i)).collect();
 
     let size = args.batch;
     let (maker, pair_config) = (Arc::clone(&library), config.clone());
@@ -129,7 +135,7 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
     bar.set_position(state.step as u64);
     let mut sum = 0.0;
     while state.step < args.steps {
-        let pairs = batches.next().context("the thread that prepares pairs died")?;
+        let pairs = batches.take().context("the thread that prepares pairs died")?;
         let value;
         (model, value) = step(args, model, &mut optimizer, &pairs, state.step, &tape);
         ensure!(value.is_finite(), "the loss became {value} at step {}; lower --lr", state.step);
@@ -137,8 +143,9 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         state.step += 1;
         bar.inc(1);
         bar.set_message(format!("loss {value:.4}"));
-        let at_checkpoint = state.step % args.checkpoint.max(1) == 0 || state.step == args.steps;
-        if state.step % HISTORY_EVERY == 0 {
+        let at_checkpoint =
+            state.step.is_multiple_of(args.checkpoint.max(1)) || state.step == args.steps;
+        if state.step.is_multiple_of(HISTORY_EVERY) {
             let validated = at_checkpoint.then(|| validate(&model, &validation, args, &device));
             let mean = sum / HISTORY_EVERY as f64;
             if let Some(v) = validated {
@@ -161,7 +168,11 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
     if let Some(from) = &args.from {
         let folder = RunFolder::open(from)?;
         let state = folder.state()?.context("run without state")?;
-        ensure!(state.stage == "oneprompt", "--from {}: not a `train oneprompt` run", from.display());
+        ensure!(
+            state.stage == "oneprompt",
+            "--from {}: not a `train oneprompt` run",
+            from.display()
+        );
         let model = folder.load(OnePromptNet::new(&state.net, device))?;
         let mut sources = state.sources;
         sources.push(state.command);
@@ -170,7 +181,11 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
     if let Some(encoder) = &args.encoder {
         let folder = RunFolder::open(encoder)?;
         let state = folder.state()?.context("run without state")?;
-        ensure!(state.stage == "encoder", "--encoder {}: not a `train encoder` run", encoder.display());
+        ensure!(
+            state.stage == "encoder",
+            "--encoder {}: not a `train encoder` run",
+            encoder.display()
+        );
         let student = folder.load(Student::new(&state.net, device))?;
         let head = ChangeHead::new(&state.net, device);
         let mut sources = state.sources;
@@ -231,12 +246,7 @@ fn predict(model: &OnePromptNet, pairs: &[Pair], size: usize, device: &Device) -
     model.head.forward(&q, &p)
 }
 
-fn validate(
-    model: &OnePromptNet,
-    pairs: &[Pair],
-    args: &OnePromptArgs,
-    device: &Device,
-) -> f64 {
+fn validate(model: &OnePromptNet, pairs: &[Pair], args: &OnePromptArgs, device: &Device) -> f64 {
     let model = model.valid();
     let chunks = pairs.chunks(args.batch);
     let count = chunks.len() as f64;
@@ -265,7 +275,10 @@ fn write_samples(
     let mut sheet = image::RgbImage::new((COLUMNS * size * 2) as u32, (ROWS / 2 * size) as u32);
     for (row, pair) in pairs.iter().take(ROWS).enumerate() {
         let logits = predict(&model, std::slice::from_ref(pair), size, device);
-        let map = sigmoid(logits).into_data().try_to_vec::<f32>().map_err(|e| anyhow::anyhow!("{e:?}"))?;
+        let map = sigmoid(logits)
+            .into_data()
+            .try_to_vec::<f32>()
+            .map_err(|e| anyhow::anyhow!("{e:?}"))?;
         let grey = |i: usize, v: u8| (i, [v, v, v]);
         let (left, top) = ((row % 2) * COLUMNS * size, row / 2 * size);
         for i in 0..size * size {

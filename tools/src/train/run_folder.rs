@@ -51,14 +51,21 @@ impl RunFolder {
             .with_context(|| format!("run folder {}: cannot be made", dir.display()))?;
         let folder = RunFolder { dir: dir.to_owned() };
         if folder.path(STATE).exists() && !resume {
-            bail!("{} holds a run already; go on with --resume or name another folder", dir.display());
+            bail!(
+                "{} holds a run already; go on with --resume or name another folder",
+                dir.display()
+            );
         }
         Ok(folder)
     }
 
     /// Opens a finished or stopped run for reading.
     pub fn open(dir: &Path) -> Result<Self> {
-        ensure!(dir.join(STATE).exists(), "{}: no training run here ({STATE} is missing)", dir.display());
+        ensure!(
+            dir.join(STATE).exists(),
+            "{}: no training run here ({STATE} is missing)",
+            dir.display()
+        );
         Ok(RunFolder { dir: dir.to_owned() })
     }
 
@@ -82,9 +89,9 @@ impl RunFolder {
     /// Loads the weights of this run into `module`.
     pub fn load<M: Module>(&self, module: M) -> Result<M> {
         let path = self.path(WEIGHTS);
-        module
-            .try_load_file(&path)
-            .map_err(|e| anyhow::anyhow!("{}: weights do not fit this network: {e}", path.display()))
+        module.try_load_file(&path).map_err(|e| {
+            anyhow::anyhow!("{}: weights do not fit this network: {e}", path.display())
+        })
     }
 
     /// Loads the optimiser's state.

@@ -63,8 +63,9 @@ impl Teacher {
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
         let bytes = std::fs::read(path)
             .with_context(|| format!("teacher weights {}: cannot be read", path.display()))?;
-        let file = SafeTensors::deserialize(&bytes)
-            .with_context(|| format!("teacher weights {}: not a safetensors file", path.display()))?;
+        let file = SafeTensors::deserialize(&bytes).with_context(|| {
+            format!("teacher weights {}: not a safetensors file", path.display())
+        })?;
         let mut numbers = HashMap::new();
         for (name, view) in file.tensors() {
             let data: Vec<f32> = match view.dtype() {

@@ -101,11 +101,17 @@ impl Curator<'_> {
             "change" | "novel" | "wrong_part" | "ok" => headline(&inspection.decision),
             other => other.replace('_', " "),
         };
+        let words = match part.fate() {
+            Fate::Escaped => format!("(escape: {really})"),
+            Fate::FalseReject => format!("(false reject) {words}"),
+            Fate::Caught | Fate::GoodPassed => words,
+        };
         let truth = part.defect.is_some().then_some(rendered.truth.mask.as_slice());
         let Some(drawn) = side_by_side(&Exhibit {
             prompt: self.prompt,
             query: &query,
             pass: !part.ejected,
+            wrong: matches!(part.fate(), Fate::Escaped | Fate::FalseReject),
             headline: &words,
             details: &caption,
             map: inspection.map.as_ref(),

@@ -72,6 +72,13 @@ pub fn run(args: &DemoArgs) -> Ended {
     let names = session::names_of(&loaded.package, None);
     let (engine, threads) = session::engine_of(&args.model)?;
 
+    if !args.json {
+        let plural = if args.prompts == 1 { "part" } else { "parts" };
+        Lines::default().line(&format!(
+            "teaching {} good {plural}, measuring how fast this machine judges",
+            args.prompts
+        ))?;
+    }
     let enrolment = simulation(args, Duration::from_secs(1), Duration::from_secs(1))?;
     let prompts = good_parts(&enrolment, 0, u64::from(args.prompts))?;
     let settings = Settings { false_reject_ppm: args.false_reject_ppm, ..Settings::default() };
@@ -271,6 +278,9 @@ fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 fn wait_for(stop: &AtomicBool, server: &Server) {
+    if stop.load(Ordering::Relaxed) {
+        return;
+    }
     eprintln!("the report stays at http://{}/report/ until Ctrl-C", server.address());
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(100));

@@ -142,7 +142,7 @@ impl<'a> Watcher<'a> {
         }));
         status.latest.truncate(ROWS);
         let due = self.drawn.is_none_or(|at| at.elapsed() >= PICTURE_EVERY);
-        let picture = if due { draw(part, self.prompt, truth) } else { None };
+        let picture = if due { draw(part, self.prompt, truth, wrong) } else { None };
         if picture.is_some() {
             self.drawn = Some(Instant::now());
             status.picture += 1;
@@ -217,13 +217,14 @@ fn row(part: &Published<'_>, record: &VerdictRecord, defect: Option<&str>) -> St
     row.trim_end().to_owned()
 }
 
-fn draw(part: &Published<'_>, prompt: &Picture, truth: &str) -> Option<Vec<u8>> {
+fn draw(part: &Published<'_>, prompt: &Picture, truth: &str, wrong: bool) -> Option<Vec<u8>> {
     let slot = part.slot?;
     let (query, inspection) = (slot.frame.as_ref()?, slot.inspection.as_ref()?);
     let drawn = side_by_side(&Exhibit {
         prompt,
         query,
         pass: !part.outcome.is_reject(),
+        wrong,
         headline: &headline(&inspection.decision),
         details: &format!("part {}   really: {truth}   score {:.2}", part.part, inspection.score),
         map: inspection.map.as_ref(),

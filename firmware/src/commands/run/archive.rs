@@ -126,6 +126,7 @@ impl Writer {
             prompt,
             query: &rejected.frame,
             pass: false,
+            wrong: false,
             headline: &headline(&inspection.decision),
             details: &format!("part {}   score {:.2}", rejected.part, inspection.score),
             map: inspection.map.as_ref(),

@@ -52,7 +52,7 @@ impl OnePromptDetector {
         let settings = Settings { false_reject_ppm: args.false_reject_ppm, ..Settings::default() };
         Ok(Self {
             product: match product {
-                true => Some(Product::Idle(load()?, settings)),
+                true => Some(Product::Idle(Box::new(load()?), settings)),
                 false => None,
             },
             witnesses: match witnesses {
@@ -88,14 +88,14 @@ impl Detector for OnePromptDetector {
 
 /// The inspector, before and after it has prompts.
 enum Product {
-    Idle(OnePrompt, Settings),
+    Idle(Box<OnePrompt>, Settings),
     Ready(Box<Inspector>, Settings),
 }
 
 impl Product {
     fn enrolled(self, prompts: &[Picture]) -> anyhow::Result<Self> {
         let (model, settings) = match self {
-            Self::Idle(model, settings) => (model, settings),
+            Self::Idle(model, settings) => (*model, settings),
             Self::Ready(inspector, settings) => (inspector.into_model(), settings),
         };
         let inspector = Inspector::new(model, prompts, settings.clone())?;
