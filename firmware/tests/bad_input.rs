@@ -98,7 +98,7 @@ fn missing_corrupt_and_foreign_models_are_told_apart() {
     desk.good("good.png");
     let with =
         |model: &str| desk.run(&format!("inspect --model {model} --prompt good.png good.png"));
-    with("no-such-model").fails(3, &["no-such-model", "TOUCHSTONE_MODELS"]);
+    with("no-such-model").fails(3, &["no-such-model", "looked in"]);
     with("./nowhere").fails(3, &["nowhere"]);
     let copy = |name: &str| desk.model_with(name, |_| {});
     let corrupt = copy("corrupt").join("encode.nnef.tar");

@@ -231,18 +231,26 @@ fn bench_and_doctor_say_how_things_are() {
     assert!(broken.ends(3).out.contains("no-such-model"), "{broken:?}");
 }
 
+/// How well the shipped model tells bad parts from good ones, whatever rate was set. The figures
+/// over 500 parts are in SPECIFICATION.md; here a model that learned nothing, or that was exported
+/// wrongly, must be noticed.
 #[test]
-fn the_shipped_model_finds_the_defects_of_the_demo() {
+fn the_shipped_model_tells_bad_parts_from_good_ones() {
     if shipped_model().is_none() {
         return;
     }
     let desk = Desk::new();
-    let said = desk.run("demo --parts 60 --json --out d");
+    let said = desk.run("demo --parts 60 --defect-rate 0.4 --json --out d");
     let lines = said.ends(0).json();
-    let summary = &lines.last().unwrap()["summary"];
-    let rate = |key: &str| summary[key]["rate"].as_f64().unwrap();
-    // What the weights of 2026-11-23 hold. The promise is 0.95 at 2 % (SPECIFICATION.md, pending):
-    // better weights raise this floor with them.
-    assert!(rate("recall") >= 0.3, "{summary}");
-    assert!(rate("false_rejects") <= 0.1, "{summary}");
+    let (parts, summary) = (&lines[..60], &lines[60]["summary"]);
+    let scores = |good: bool| -> Vec<f64> {
+        let of_kind = parts.iter().filter(|p| (p["truth"] == "good") == good);
+        of_kind.map(|p| p["score"].as_f64().unwrap()).collect()
+    };
+    let (good, bad) = (scores(true), scores(false));
+    let pairs = (good.len() * bad.len()) as f64;
+    let above = |b: &f64| good.iter().filter(|g| *g < b).count();
+    let auroc = bad.iter().map(above).sum::<usize>() as f64 / pairs;
+    assert!(auroc > 0.8, "AUROC {auroc}: {summary}");
+    assert!(summary["false_rejects"]["rate"].as_f64() < Some(0.1), "{summary}");
 }
