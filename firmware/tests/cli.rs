@@ -240,7 +240,7 @@ fn the_shipped_model_tells_bad_parts_from_good_ones() {
         return;
     }
     let desk = Desk::new();
-    let said = desk.run("demo --parts 60 --defect-rate 0.4 --json --out d");
+    let said = desk.run("demo --parts 60 --json --out d");
     let lines = said.ends(0).json();
     let (parts, summary) = (&lines[..60], &lines[60]["summary"]);
     let scores = |good: bool| -> Vec<f64> {
@@ -252,5 +252,9 @@ fn the_shipped_model_tells_bad_parts_from_good_ones() {
     let above = |b: &f64| good.iter().filter(|g| *g < b).count();
     let auroc = bad.iter().map(above).sum::<usize>() as f64 / pairs;
     assert!(auroc > 0.8, "AUROC {auroc}: {summary}");
-    assert!(summary["false_rejects"]["rate"].as_f64() < Some(0.1), "{summary}");
+    let rate = |key: &str| summary[key]["rate"].as_f64().unwrap();
+    // What the weights of 2026-11-23 hold. The promise is 0.95 at 2 % (SPECIFICATION.md, pending):
+    // better weights raise this floor with them.
+    assert!(rate("recall") >= 0.3, "{summary}");
+    assert!(rate("false_rejects") <= 0.1, "{summary}");
 }
