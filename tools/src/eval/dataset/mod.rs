@@ -82,7 +82,9 @@ pub enum DatasetError {
 impl fmt::Display for DatasetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Io { path, source } => {
+                write!(f, "{}: {source}; check the path and that it may be read", path.display())
+            }
             Self::NoCategory { root } => write!(
                 f,
                 "{}: no category found; expected `train/good` and `test` in it, in its folders, or \
@@ -112,14 +114,8 @@ impl fmt::Display for DatasetError {
     }
 }
 
-impl std::error::Error for DatasetError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+// No `source`: the message already holds the cause, and a chain would print it twice.
+impl std::error::Error for DatasetError {}
 
 /// One test picture.
 #[derive(Clone, Debug, PartialEq)]
