@@ -98,6 +98,12 @@ impl Student {
 const SAMPLED: (usize, usize) = (64, 24);
 /// Weight of each cosine term beside the feature terms.
 const RELATION_WEIGHT: f32 = 10.0;
+/// Weight of the cosines within one picture beside those over the whole batch. A defect is told
+/// from its own surroundings, and of all pairs of a batch those are only one in sixteen.
+const WITHIN_WEIGHT: f32 = 1.0;
+/// Half of the sampled cells lie in one window of this many cells a side, so that neighbours,
+/// which differ least, are compared in every picture.
+const WINDOW: usize = 8;
 
 struct Batch {
     pictures: Vec<Vec<u8>>,
@@ -213,8 +219,8 @@ fn make_batch(cache: &Cache, seed: u64, step: usize, size: usize) -> Batch {
         pictures: Vec::new(),
         t8: Vec::new(),
         t16: Vec::new(),
-        positions8: sample(&mut rng, n8 * n8, SAMPLED.0),
-        positions16: sample(&mut rng, n16 * n16, SAMPLED.1),
+        positions8: sample(&mut rng, n8, SAMPLED.0),
+        positions16: sample(&mut rng, n16, SAMPLED.1),
     };
     for _ in 0..size {
         let i = rng.random_range(0..cache.views());
@@ -233,8 +239,21 @@ fn make_batch(cache: &Cache, seed: u64, step: usize, size: usize) -> Batch {
     batch
 }
 
-fn sample(rng: &mut ChaCha8Rng, cells: usize, count: usize) -> Vec<i64> {
-    (0..count.min(cells)).map(|_| rng.random_range(0..cells) as i64).collect()
+/// Cells of a grid of `side` to compare: half anywhere, half in one window.
+fn sample(rng: &mut ChaCha8Rng, side: usize, count: usize) -> Vec<i64> {
+    let window = WINDOW.min(side);
+    let corner =
+        (rng.random_range(0..=side - window), rng.random_range(0..=side - window));
+    (0..count.min(side * side))
+        .map(|i| {
+            let (x, y) = if i % 2 == 0 {
+                (rng.random_range(0..side), rng.random_range(0..side))
+            } else {
+                (corner.0 + rng.random_range(0..window), corner.1 + rng.random_range(0..window))
+            };
+            (y * side + x) as i64
+        })
+        .collect()
 }
 
 fn standardised(data: &[f16], norms: &[(f32, f32)], side: usize, flip: bool) -> Vec<f32> {
@@ -283,12 +302,13 @@ fn relation(
 ) -> Tensor<1> {
     let index =
         Tensor::<1, Int>::from_data(TensorData::new(positions.to_vec(), [positions.len()]), device);
+    let (student, teacher) = (student.select(1, index.clone()), teacher.select(1, index));
     let rows = |t: Tensor<3>| {
-        let picked = t.select(1, index.clone());
-        let [b, n, d] = picked.dims();
-        picked.reshape([b * n, d])
+        let [b, n, d] = t.dims();
+        t.reshape([1, b * n, d])
     };
-    relation_loss(rows(student), rows(teacher))
+    let within = relation_loss(student.clone(), teacher.clone());
+    relation_loss(rows(student), rows(teacher)) + within.mul_scalar(WITHIN_WEIGHT)
 }
 
 #[cfg(test)]

@@ -21,10 +21,11 @@ pub fn change_loss(logits: Tensor<4>, truth: Tensor<4>, positive_weight: f32) ->
 const DICE_WEIGHT: f32 = 0.3;
 
 /// Mean squared difference of two cosine matrices: the student's own similarities must be the
-/// teacher's. `student`, `teacher` are `[rows, dim]` with rows of unit length.
-pub fn relation_loss(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
-    let s = student.clone().matmul(student.transpose());
-    let t = teacher.clone().matmul(teacher.transpose());
+/// teacher's. `student`, `teacher` are `[groups, rows, dim]` with rows of unit length; rows are
+/// compared within their group.
+pub fn relation_loss(student: Tensor<3>, teacher: Tensor<3>) -> Tensor<1> {
+    let s = student.clone().matmul(student.swap_dims(1, 2));
+    let t = teacher.clone().matmul(teacher.swap_dims(1, 2));
     (s - t).square().mean()
 }
 
