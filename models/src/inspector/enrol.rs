@@ -1,14 +1,16 @@
 //! Teaching: prompts to features, posteriors and leave-one-out scores.
 
+use super::habit::{Habit, History};
 use super::mask::Mask;
 use super::settings::{InspectError, PROMPTS_MAX, Settings, fits};
 use crate::calibration::{change_statistic, position_statistic};
+use crate::map::Map;
 use crate::oneprompt::{Features, OnePrompt};
 use crate::package::ImagePrior;
 use crate::picture::{Picture, Rect};
 use crate::student_t::position::Enrolment;
 use crate::student_t::{
-    LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPosterior, PositionPrior,
+    LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPrior,
 };
 
 /// A prompt, encoded.
@@ -164,36 +166,59 @@ pub(super) fn enrol_images(
     Ok((posterior, left_out))
 }
 
-/// Scores each prompt against the others; none for a single prompt.
+/// What leaving each prompt out in turn tells.
+#[derive(Default)]
+pub(super) struct LeaveOneOut {
+    /// Per prompt; none for a single prompt.
+    pub(super) scores: Vec<LeftOutScores>,
+    /// What good parts show on the change map.
+    pub(super) change_habit: Habit,
+    /// What good parts show on the position map.
+    pub(super) position_habit: Habit,
+}
+
+/// Scores each prompt against the others.
 pub(super) fn leave_one_out(
     model: &mut OnePrompt,
     prompts: &[EnrolledPrompt],
     positions: &Enrolment,
     images: &[LeftOut],
     field: &Field,
-) -> Result<Vec<LeftOutScores>, InspectError> {
-    images
+) -> Result<LeaveOneOut, InspectError> {
+    let (mut changes, mut ratios) = (Vec::new(), Vec::new());
+    for (i, prompt) in prompts.iter().enumerate().take(images.len()) {
+        let query = &prompt.features;
+        let chosen = most_alike(prompts, query, Some(i));
+        let mut change = model.segment_full(query, &prompts[chosen].features)?.change;
+        field.change_mask.apply(&mut change.values);
+        changes.push(change);
+        let mut others = positions.posterior_without(i)?;
+        let (width, height) = others.size();
+        let mut values = others.ratio_map(query.patches().values)?.to_vec();
+        field.position_mask.apply(&mut values);
+        ratios.push(Map { width: width as u32, height: height as u32, values });
+    }
+    let (Some(change), Some(ratio)) = (changes.first(), ratios.first()) else {
+        return Ok(LeaveOneOut::default());
+    };
+    let of_change = History::of_changes(changes.iter().map(values_of), change.width as usize);
+    let of_position = History::of_positions(ratios.iter().map(values_of), ratio.width as usize);
+    let (change_habit, position_habit) = (of_change.habit(), of_position.habit());
+    let scores = images
         .iter()
+        .zip(changes.iter_mut().zip(&mut ratios))
         .enumerate()
-        .map(|(i, &image)| {
-            let query = &prompts[i].features;
-            let chosen = most_alike(prompts, query, Some(i));
-            let mut change = model.segment_full(query, &prompts[chosen].features)?.change;
-            field.change_mask.apply(&mut change.values);
-            let mut others = positions.posterior_without(i)?;
-            let position = masked_position_statistic(&mut others, query, &field.position_mask)?;
-            Ok(LeftOutScores { change: change_statistic(&change), position, image })
+        .map(|(i, (&image, (change, ratio)))| {
+            of_change.habit_without(i).apply(&mut change.values);
+            of_position.habit_without(i).apply(&mut ratio.values);
+            let (w, h) = (ratio.width as usize, ratio.height as usize);
+            let position = position_statistic(w, h, &ratio.values);
+            LeftOutScores { change: change_statistic(change), position, image }
         })
-        .collect()
+        .collect();
+    Ok(LeaveOneOut { scores, change_habit, position_habit })
 }
 
-fn masked_position_statistic(
-    posterior: &mut PositionPosterior,
-    query: &Features,
-    mask: &Mask,
-) -> Result<f64, InspectError> {
-    let (w, h) = posterior.size();
-    let mut ratios = posterior.ratio_map(query.patches().values)?.to_vec();
-    mask.apply(&mut ratios);
-    Ok(position_statistic(w, h, &ratios))
+fn values_of(map: &Map) -> &[f32] {
+    &map.values
 }

@@ -7,6 +7,7 @@
 //! Whatever goes wrong with a part ends in a reject with a reason, never in an error or a panic.
 
 mod enrol;
+mod habit;
 mod mask;
 mod result;
 mod settings;
@@ -30,8 +31,8 @@ use crate::verdict::{
     Decision, FalseRejectRate, Reason, Region, Testimony, WITNESSES, WitnessReport, decide,
 };
 use enrol::{
-    EnrolledPrompt, Field, LeftOutScores, encode_prompts, enrol_images, enrol_positions,
-    leave_one_out, most_alike,
+    EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, encode_prompts, enrol_images,
+    enrol_positions, leave_one_out, most_alike,
 };
 use std::time::Instant;
 
@@ -65,7 +66,7 @@ pub struct Inspector {
     image_law: StudentT,
     change_law: ScalarPredictive,
     position_law: ScalarPredictive,
-    left_out: Vec<LeftOutScores>,
+    left_out: LeaveOneOut,
     levels: Levels,
     /// The query's pooled features in f64, kept to spare an allocation per part.
     pooled: Vec<f64>,
@@ -99,7 +100,7 @@ impl Inspector {
         let positions = enrol_positions(&enrolled)?;
         let (image, images) = enrol_images(&enrolled, &model.card().calibration.image)?;
         let left_out = leave_one_out(&mut model, &enrolled, &positions, &images, &field)?;
-        let (change_law, position_law) = laws(&model, &left_out)?;
+        let (change_law, position_law) = laws(&model, &left_out.scores)?;
         Ok(Inspector {
             prompts: enrolled,
             field,
@@ -188,11 +189,11 @@ impl Inspector {
     /// most suspicious first. Needs two prompts; with exactly two, both may be named.
     pub fn suspicious_prompts(&self) -> Vec<SuspiciousPrompt> {
         let card = self.model.card();
-        let mut found: Vec<SuspiciousPrompt> = (0..self.left_out.len())
+        let mut found: Vec<SuspiciousPrompt> = (0..self.left_out.scores.len())
             .filter_map(|index| {
-                let own = self.left_out[index];
+                let own = self.left_out.scores[index];
                 let others = |score: fn(&LeftOutScores) -> f64| -> Vec<f64> {
-                    let rest = self.left_out.iter().enumerate().filter(|(i, _)| *i != index);
+                    let rest = self.left_out.scores.iter().enumerate().filter(|(i, _)| *i != index);
                     rest.map(|(_, s)| score(s)).collect()
                 };
                 let change = card.calibration.change.predictive(&others(|s| s.change)).ok()?;
@@ -236,6 +237,8 @@ impl Inspector {
         let mut change = segmented.change;
         self.field.change_mask.apply(&mut change.values);
         self.field.position_mask.apply(&mut position.values);
+        self.left_out.change_habit.apply(&mut change.values);
+        self.left_out.position_habit.apply(&mut position.values);
         for (wide, value) in self.pooled.iter_mut().zip(features.pooled()) {
             *wide = f64::from(*value);
         }

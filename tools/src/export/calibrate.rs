@@ -33,7 +33,8 @@ pub fn uncalibrated() -> Calibration {
 }
 
 /// The range of good parts that the rates are promised for: the line of the demo, and what a
-/// decent fixture and lamp keep.
+/// decent fixture and lamp keep. Mostly parts and surfaces; crops of photographs, which no line
+/// carries, keep the prior from being too sure.
 fn line_config(size: u32, seed: u64) -> SynthConfig {
     SynthConfig {
         size,
@@ -46,6 +47,8 @@ fn line_config(size: u32, seed: u64) -> SynthConfig {
             ..Geometry::default()
         },
         light: Light { gain: 0.12, gamma: 0.08, channel: 0.02, blur: 0.6, ..Light::default() },
+        texture_share: 0.2,
+        industrial_share: 0.6,
         ..SynthConfig::default()
     }
 }

@@ -42,6 +42,15 @@ pub struct Aligned {
     pub flow: Tensor<3>,
 }
 
+impl Aligned {
+    /// `1 - cos` of each stride-8 patch of the query, `[b, n8, embed8]` with rows of unit length,
+    /// to the prompt's patch brought to it, `[b, n8, 1]`. A mean of several patches is shorter
+    /// than one, so an unsure alignment counts as a distance.
+    pub fn distance(&self, e8: &Tensor<3>) -> Tensor<3> {
+        (e8.clone() * self.p8.clone()).sum_dim(2).neg().add_scalar(1.0)
+    }
+}
+
 /// Displacements are divided by this many stride-8 cells before the decoder sees them.
 pub const FLOW_UNIT: f32 = 8.0;
 

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use super::NetConfig;
 use super::align::Alignment;
 use super::decoder::Decoder;
-use super::encoder::{Encoded, Encoder, conv};
+use super::encoder::{Encoded, Encoder, conv, to_image};
 
 /// The change head: everything that is learned on change pairs.
 #[derive(Module, Debug)]
@@ -32,11 +32,29 @@ impl ChangeHead {
 
     /// Change logits `[b, 1, h, w]` of queries against prompts.
     pub fn forward(&self, q: &Encoded, p: &Encoded) -> Tensor<4> {
+        self.judge(q, p).logits
+    }
+
+    /// The same, with what the patch embeddings alone say.
+    pub fn judge(&self, q: &Encoded, p: &Encoded) -> Judged {
         let detail_q = self.detail.forward(q.s4.clone());
         let detail_p = self.detail.forward(p.s4.clone());
         let aligned = self.align.forward(q, p, detail_p.clone());
-        self.decoder.forward(q, aligned, detail_q, detail_p)
+        let [_, _, h8, w8] = q.s8.dims();
+        let mismatch =
+            [aligned.distance(&q.e8), aligned.nearest8.clone()].map(|m| to_image(m, h8, w8));
+        let logits = self.decoder.forward(q, aligned, detail_q, detail_p);
+        Judged { logits, mismatch }
     }
+}
+
+/// What the change head says of a pair.
+pub struct Judged {
+    /// Change logits `[b, 1, h, w]`.
+    pub logits: Tensor<4>,
+    /// `1 - cos` of each stride-8 patch to the prompt's patch that the alignment brings to it, and
+    /// to the nearest patch anywhere in the prompt, `[b, 1, h / 8, w / 8]` each.
+    pub mismatch: [Tensor<4>; 2],
 }
 
 /// The whole network.

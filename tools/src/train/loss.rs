@@ -20,6 +20,38 @@ pub fn change_loss(logits: Tensor<4>, truth: Tensor<4>, positive_weight: f32) ->
 
 const DICE_WEIGHT: f32 = 0.3;
 
+/// Below this `1 - cos` a patch counts as matched, above [`APART`] as not matched.
+const TOGETHER: f32 = 0.05;
+/// See [`TOGETHER`].
+const APART: f32 = 0.5;
+/// A stride-8 patch is changed when this share of its pixels is, and unchanged when none is; in
+/// between it is neither.
+const CHANGED_SHARE: f32 = 0.12;
+
+/// Contrast of patch distances: unchanged patches together, changed ones apart, each side
+/// weighing the same however few the changed ones are. `mismatch` are `[b, 1, h, w]` of
+/// `1 - cos`, `truth` is `[b, 1, s h, s w]` of 0/1.
+pub fn match_loss(mismatch: &[Tensor<4>], truth: Tensor<4>) -> Tensor<1> {
+    let Some(first) = mismatch.first() else {
+        return Tensor::zeros([1], &truth.device());
+    };
+    let [b, _, h, w] = first.dims();
+    let [_, _, rows, columns] = truth.dims();
+    let (sy, sx) = (rows / h, columns / w);
+    let share = truth.reshape([b, h, sy, w, sx]).mean_dim(4).mean_dim(2).reshape([b, 1, h, w]);
+    let changed = share.clone().greater_equal_elem(CHANGED_SHARE).float();
+    let same = share.lower_equal_elem(0.0).float();
+    let (count_changed, count_same) =
+        (changed.clone().sum().add_scalar(1.0), same.clone().sum().add_scalar(1.0));
+    let mut total = Tensor::zeros([1], &first.device());
+    for distance in mismatch {
+        let near = (distance.clone() - TOGETHER).clamp_min(0.0) * same.clone();
+        let far = (distance.clone().neg() + APART).clamp_min(0.0) * changed.clone();
+        total = total + near.sum() / count_same.clone() + far.sum() / count_changed.clone();
+    }
+    total
+}
+
 /// Mean squared difference of two cosine matrices: the student's own similarities must be the
 /// teacher's. `student`, `teacher` are `[groups, rows, dim]` with rows of unit length; rows are
 /// compared within their group.
@@ -44,6 +76,16 @@ mod tests {
         let got = change_loss(tensor(&[0.0, 0.0]), tensor(&[1.0, 0.0]), 3.0);
         let want = std::f32::consts::LN_2 + DICE_WEIGHT * (1.0 - 2.0 / 3.0);
         assert!((got.into_scalar::<f32>() - want).abs() < 1e-6);
+    }
+
+    #[test]
+    fn match_loss_matches_hand_computed_values() {
+        // One row of two patches of 1x2 pixels: the first unchanged, the second changed.
+        let truth = tensor(&[0.0, 0.0, 1.0, 1.0]);
+        let distances = tensor(&[0.25, 0.2]);
+        // (0.25 - 0.05) / 2 + (0.5 - 0.2) / 2, each count with its one on top.
+        let got = match_loss(&[distances], truth).into_scalar::<f32>();
+        assert!((got - 0.25).abs() < 1e-6, "{got}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use clap::Args;
 use super::batch::{self, Prefetch};
 use super::device::DeviceKind;
 use super::encoder::{HISTORY_EVERY, Student, command_line};
-use super::loss::change_loss;
+use super::loss::{change_loss, match_loss};
 use super::run_folder::{RunFolder, RunState};
 use super::schedule;
 use crate::net::NetConfig;
@@ -55,9 +55,14 @@ pub struct OnePromptArgs {
     /// Peak learning rate.
     #[arg(long, default_value_t = 1e-3)]
     pub lr: f64,
-    /// Also train the encoder, with the same learning rate.
-    #[arg(long)]
-    pub tune_encoder: bool,
+    /// Also train the encoder, at this share of the learning rate; 0 leaves it as it is. A fresh
+    /// encoder is always trained, at the whole rate.
+    #[arg(long, default_value_t = 0.0)]
+    pub tune_encoder: f64,
+    /// Weight of the match term: patches of unchanged places must match the prompt's, patches of
+    /// changed places must not. Only acts on an encoder that is trained.
+    #[arg(long, default_value_t = 0.5)]
+    pub match_weight: f32,
     /// Weight of a changed pixel against an unchanged one.
     #[arg(long, default_value_t = 2.0)]
     pub positive_weight: f32,
@@ -89,6 +94,10 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         "--size must be a multiple of 16, at least 64"
     );
     ensure!(args.batch >= 1, "--batch must be at least 1");
+    ensure!(
+        args.tune_encoder.is_finite() && args.tune_encoder >= 0.0,
+        "--tune-encoder is a share of the learning rate, 0 or more"
+    );
     let device = args.device.open()?;
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
@@ -214,18 +223,27 @@ fn step(
     tape: &Device,
 ) -> (OnePromptNet, f64) {
     let lr = schedule::rate(args.lr, step, args.steps);
-    let trained_encoder = args.tune_encoder || (args.encoder.is_none() && args.from.is_none());
+    let fresh = args.encoder.is_none() && args.from.is_none();
+    let encoder_share = if fresh { 1.0 } else { args.tune_encoder };
     let (images, truth) = tensors(pairs, args.size, tape);
-    let encoded = if trained_encoder {
-        model.encoder.forward(images)
-    } else {
-        frozen(&model.encoder, images)
-    };
-    let (q, p) = encoded.halves();
-    let loss = change_loss(model.head.forward(&q, &p), truth, args.positive_weight);
-    let gradients = GradientsParams::from_grads(loss.backward(), &model);
-    let model = optimizer.step(lr, model, gradients);
-    (model, f64::from(loss.into_scalar::<f32>()))
+    if encoder_share <= 0.0 {
+        let (q, p) = frozen(&model.encoder, images).halves();
+        let loss = change_loss(model.head.forward(&q, &p), truth, args.positive_weight);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        return (optimizer.step(lr, model, gradients), f64::from(loss.into_scalar::<f32>()));
+    }
+    let (q, p) = model.encoder.forward(images).halves();
+    let judged = model.head.judge(&q, &p);
+    let mismatch = match_loss(&judged.mismatch, truth.clone());
+    let loss = change_loss(judged.logits, truth, args.positive_weight)
+        + mismatch.mul_scalar(args.match_weight);
+    let mut gradients = loss.backward();
+    let of_encoder = GradientsParams::from_module(&mut gradients, &model.encoder);
+    let of_head = GradientsParams::from_module(&mut gradients, &model.head);
+    let OnePromptNet { encoder, head } = model;
+    let encoder = optimizer.step(lr * encoder_share, encoder, of_encoder);
+    let head = optimizer.step(lr, head, of_head);
+    (OnePromptNet { encoder, head }, f64::from(loss.into_scalar::<f32>()))
 }
 
 /// Encodes off the tape: a frozen encoder needs no graph, which halves a step's memory.
