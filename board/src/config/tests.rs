@@ -143,7 +143,7 @@ fn v4l2_keys_have_bounds_and_kinds() {
     let error = v4l2("height = 480").unwrap_err();
     assert!(error.contains("[camera] width: missing"), "{error}");
     let error = v4l2("[camera.controls]\ngain = 1.5").unwrap_err();
-    assert!(error.contains("line 6"), "{error}");
+    assert!(error.contains("line 6: [camera.controls] gain: float is no value"), "{error}");
     let many: String = (0..65).map(|i| format!("c{i} = 1\n")).collect();
     let error = v4l2(&format!("[camera.controls]\n{many}")).unwrap_err();
     assert!(error.contains("[camera.controls]: 65 controls; set at most 64"), "{error}");

@@ -4,7 +4,6 @@ use super::ConfigError;
 use super::table::{CameraTable, Source, path};
 use crate::camera::pixels::PixelFormat;
 use crate::camera::{SIDE_MAX, SIDE_MIN};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -82,16 +81,7 @@ impl fmt::Display for ControlValue {
 }
 
 /// The keys are the camera's matter, which is not open yet.
-pub(super) type ControlsTable = BTreeMap<String, Spanned<ControlWritten>>;
-
-/// A control's value as it is written.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum ControlWritten {
-    Switch(bool),
-    Number(i64),
-    Word(String),
-}
+pub(super) type ControlsTable = BTreeMap<String, Spanned<toml::Value>>;
 
 pub(super) fn v4l2(
     source: &Source<'_>,
@@ -157,11 +147,16 @@ fn controls(
         let remedy = format!("set at most {CONTROLS_MAX}");
         return Err(source.error(&table.span(), "[camera.controls]", what, remedy));
     }
-    let value = |written: &ControlWritten| match written {
-        ControlWritten::Switch(on) => ControlValue::Switch(*on),
-        ControlWritten::Number(number) => ControlValue::Number(*number),
-        ControlWritten::Word(word) => ControlValue::Word(word.clone()),
+    let value = |(key, written): (&String, &Spanned<toml::Value>)| match written.get_ref() {
+        toml::Value::Boolean(on) => Ok((key.clone(), ControlValue::Switch(*on))),
+        toml::Value::Integer(number) => Ok((key.clone(), ControlValue::Number(*number))),
+        toml::Value::String(word) => Ok((key.clone(), ControlValue::Word(word.clone()))),
+        other => Err(source.error(
+            &written.span(),
+            &format!("[camera.controls] {key}"),
+            format!("{} is no value of a control", other.type_str()),
+            "set a whole number, true, false, or the name of a menu's entry",
+        )),
     };
-    let entries = table.get_ref().iter();
-    Ok(entries.map(|(key, written)| (key.clone(), value(written.get_ref()))).collect())
+    table.get_ref().iter().map(value).collect()
 }

@@ -55,6 +55,10 @@ impl Canvas {
 
     fn fill(&mut self, area: &Rectangle, colour: Rgb888) {
         let area = area.intersection(&self.bounding_box());
+        // One without width may still have rows, and those beyond the edge.
+        if area.is_zero_sized() {
+            return;
+        }
         let (x, width) = (area.top_left.x.max(0) as usize, area.size.width as usize);
         let pixel = [colour.r(), colour.g(), colour.b()];
         for y in area.rows() {
