@@ -3,10 +3,18 @@
 //! Parsed once into types that cannot hold a wrong value; whatever is wrong with the text is said with key,
 //! line and remedy.
 
+mod display;
+mod storage;
 mod table;
+mod v4l2;
+mod watchdog;
 mod wiring;
 
-use crate::camera::pixels::PixelFormat;
+pub use crate::config::display::{DisplayConfig, DisplayKind};
+pub use crate::config::storage::{SETTLE, StorageConfig};
+pub use crate::config::v4l2::{ControlValue, EXPOSURE_LAG_MAX, V4l2Config};
+pub use crate::config::watchdog::{TIMEOUT_RANGE_S, WatchdogConfig};
+
 use crate::io::OutputRole;
 use crate::sim::SimConfig;
 use std::fmt;
@@ -25,8 +33,6 @@ pub const DEBOUNCE_MAX: Duration = Duration::from_secs(1);
 pub const LINE_MAX: u32 = 1023;
 /// Baud rates that ports commonly do.
 pub const BAUD_RATES: [u32; 8] = [9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
-/// Longest time between the start of an exposure and the driver's time stamp.
-pub const EXPOSURE_LAG_MAX: Duration = Duration::from_secs(1);
 
 /// A board, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +49,12 @@ pub struct Board {
     pub outputs: Vec<OutputLine>,
     /// Ports that results are written to.
     pub serial: Vec<SerialConfig>,
+    /// The operator's screen.
+    pub display: Option<DisplayConfig>,
+    /// USB sticks with recipes.
+    pub storage: StorageConfig,
+    /// Who starts the machine anew when this program hangs.
+    pub watchdog: WatchdogConfig,
 }
 
 /// Which camera.
@@ -54,23 +66,6 @@ pub enum CameraConfig {
     Files(FilesConfig),
     /// The simulated line, which brings its own trigger and outputs.
     Simulated(SimConfig),
-}
-
-/// A V4L2 camera.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct V4l2Config {
-    /// The device node; a link under `/dev/v4l/by-path` stays the same over restarts.
-    pub path: PathBuf,
-    /// The driver's `bus_info` that this camera must have.
-    pub bus: Option<String>,
-    /// Pixel packing.
-    pub format: PixelFormat,
-    /// Pixels per row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// How long before the driver's stamp the exposure began, for drivers that stamp the frame's end.
-    pub exposure_lag: Duration,
 }
 
 /// A folder as a camera.

@@ -1,7 +1,8 @@
 //! A board file's devices, opened.
 
 use crate::camera::files::FileCamera;
-use crate::camera::v4l2::V4l2Camera;
+use crate::camera::hotplug::Reconnecting;
+use crate::camera::v4l2::V4l2Opener;
 use crate::config::{Board, CameraConfig};
 use crate::gpio::{GpioOutputs, GpioTrigger};
 use crate::serial::ResultPort;
@@ -87,7 +88,9 @@ impl Devices {
                 )
             }
             CameraConfig::V4l2(config) => {
-                let camera = V4l2Camera::open(config).map_err(DeviceError::Camera)?;
+                let opener = V4l2Opener::new(config.clone());
+                let camera =
+                    Reconnecting::open(config.path.clone(), opener).map_err(DeviceError::Camera)?;
                 Devices::real(Box::new(camera), trigger, teach, outputs)
             }
         };

@@ -7,6 +7,9 @@ pub mod camera;
 pub mod config;
 #[cfg(target_os = "linux")]
 pub mod devices;
+pub mod display;
+#[cfg(target_os = "linux")]
+pub mod drives;
 #[cfg(target_os = "linux")]
 pub mod gpio;
 pub mod io;
@@ -14,6 +17,8 @@ pub mod io;
 pub mod serial;
 pub mod sim;
 pub mod time;
+#[cfg(target_os = "linux")]
+pub mod watchdog;
 
 #[cfg(target_os = "linux")]
 pub use devices::{DeviceError, Devices};

@@ -192,23 +192,7 @@ impl<C: Clock> Camera for FileCamera<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct HandClock(Arc<Mutex<i64>>);
-
-    impl Clock for HandClock {
-        fn now(&self) -> Timestamp {
-            Timestamp(*self.0.lock().unwrap())
-        }
-        fn sleep_until(&mut self, until: Timestamp) {
-            let mut now = self.0.lock().unwrap();
-            *now = until.0.max(*now);
-        }
-        fn spend(&mut self, spent: Duration) {
-            *self.0.lock().unwrap() += spent.as_micros() as i64;
-        }
-    }
+    use crate::camera::testing::HandClock;
 
     /// Pictures of one grey each, named so that the folder's own order is not theirs.
     fn folder(greys: &[(&str, u8)]) -> tempfile::TempDir {

@@ -3,8 +3,13 @@
 //! A part gets the frame that was exposed *for it*: [`Camera::next_frame`] takes the earliest time the
 //! exposure may have begun, drops everything older and, of what is left, hands out the newest.
 
+pub mod fault;
 pub mod files;
+pub mod hotplug;
+mod jpeg;
 pub mod pixels;
+#[cfg(test)]
+mod testing;
 #[cfg(target_os = "linux")]
 pub mod v4l2;
 
@@ -46,6 +51,38 @@ pub struct CameraCounts {
     pub broken: u64,
     /// Missing from the camera's own numbering.
     pub gaps: u64,
+    /// Times that the camera went away.
+    pub losses: u64,
+    /// Times that it came back.
+    pub reconnects: u64,
+}
+
+impl CameraCounts {
+    fn with(self, other: CameraCounts, join: impl Fn(u64, u64) -> u64) -> CameraCounts {
+        CameraCounts {
+            delivered: join(self.delivered, other.delivered),
+            superseded: join(self.superseded, other.superseded),
+            stale: join(self.stale, other.stale),
+            broken: join(self.broken, other.broken),
+            gaps: join(self.gaps, other.gaps),
+            losses: join(self.losses, other.losses),
+            reconnects: join(self.reconnects, other.reconnects),
+        }
+    }
+
+    /// What came to pass since `earlier`, an earlier reading of the same counts.
+    #[must_use]
+    pub fn since(self, earlier: CameraCounts) -> CameraCounts {
+        self.with(earlier, u64::saturating_sub)
+    }
+}
+
+impl std::ops::Add for CameraCounts {
+    type Output = CameraCounts;
+
+    fn add(self, other: CameraCounts) -> CameraCounts {
+        self.with(other, u64::saturating_add)
+    }
 }
 
 /// A source of frames.
@@ -63,6 +100,15 @@ pub trait Camera: Send {
         not_before: Timestamp,
         timeout: Duration,
     ) -> Result<Frame, CameraError>;
+
+    /// Whether the camera is there, without waiting: for a line between two parts, which would otherwise
+    /// learn of a pulled cable with the next trigger.
+    ///
+    /// # Errors
+    /// [`CameraError::Lost`] when it is gone; a camera that reconnects says so for as long as it is away.
+    fn check(&mut self) -> Result<(), CameraError> {
+        Ok(())
+    }
 
     /// Frames delivered and lost so far.
     fn counts(&self) -> CameraCounts {
@@ -94,6 +140,17 @@ pub enum CameraError {
         /// `bus` of the board file.
         wanted: String,
         /// What the driver says.
+        found: String,
+    },
+    /// Not the camera that the board file names, or that was here before.
+    WrongCamera {
+        /// The device.
+        path: PathBuf,
+        /// What differs: `serial number` or `name`.
+        what: &'static str,
+        /// The one wanted.
+        wanted: String,
+        /// The one here.
         found: String,
     },
     /// No frame exposed late enough came in time.
@@ -138,6 +195,12 @@ impl fmt::Display for CameraError {
                 f,
                 "{}: the board file wants the camera on bus {wanted:?}, this one is on {found:?}; plug it \
                  where it belongs or correct [camera] bus",
+                path.display()
+            ),
+            CameraError::WrongCamera { path, what, wanted, found } => write!(
+                f,
+                "{}: another camera: wanted is the one of {what} {wanted:?}, this one has {found:?}; plug the \
+                 right one in, or correct [camera] in the board file and start again",
                 path.display()
             ),
             CameraError::Timeout { waited } => {

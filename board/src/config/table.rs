@@ -1,10 +1,13 @@
 //! The board file as it is written, and its way into checked types.
 
+use super::display::{self, DisplayTable};
+use super::storage::{self, StorageTable};
+use super::v4l2::{self, ControlsTable};
+use super::watchdog::{self, WatchdogTable};
 use super::wiring::{self, GpioTable, SerialTable};
-use super::{Board, CameraConfig, ConfigError, EXPOSURE_LAG_MAX, FilesConfig, V4l2Config};
+use super::{Board, CameraConfig, ConfigError, FilesConfig};
 use crate::camera::files::RATE_MAX;
 use crate::camera::pixels::PixelFormat;
-use crate::camera::{SIDE_MAX, SIDE_MIN};
 use crate::sim::{PartKind, SimConfig};
 use serde::Deserialize;
 use std::fmt::Display;
@@ -22,6 +25,9 @@ struct BoardTable {
     gpio: Vec<Spanned<GpioTable>>,
     #[serde(default)]
     serial: Vec<Spanned<SerialTable>>,
+    display: Option<Spanned<DisplayTable>>,
+    storage: Option<Spanned<StorageTable>>,
+    watchdog: Option<Spanned<WatchdogTable>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
@@ -34,15 +40,17 @@ enum Kind {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CameraTable {
+pub(super) struct CameraTable {
     kind: Kind,
-    path: Option<Spanned<PathBuf>>,
-    bus: Option<Spanned<String>>,
-    format: Option<Spanned<PixelFormat>>,
-    width: Option<Spanned<u32>>,
-    height: Option<Spanned<u32>>,
-    exposure_lag_us: Option<Spanned<u32>>,
-    rate: Option<Spanned<f32>>,
+    pub(super) path: Option<Spanned<PathBuf>>,
+    pub(super) bus: Option<Spanned<String>>,
+    pub(super) serial: Option<Spanned<String>>,
+    pub(super) format: Option<Spanned<PixelFormat>>,
+    pub(super) width: Option<Spanned<u32>>,
+    pub(super) height: Option<Spanned<u32>>,
+    pub(super) exposure_lag_us: Option<Spanned<u32>>,
+    pub(super) controls: Option<Spanned<ControlsTable>>,
+    pub(super) rate: Option<Spanned<f32>>,
     repeat: Option<Spanned<bool>>,
     part: Option<Spanned<PartKind>>,
     seed: Option<Spanned<u64>>,
@@ -134,6 +142,9 @@ pub(super) fn parse(text: &str) -> Result<Board, ConfigError> {
         teach: None,
         outputs: Vec::new(),
         serial: Vec::new(),
+        display: display::display(&source, table.display.as_ref())?,
+        storage: storage::storage(&source, table.storage.as_ref())?,
+        watchdog: watchdog::watchdog(&source, table.watchdog.as_ref())?,
     };
     wiring::gpio(&source, &table.gpio, &mut board)?;
     wiring::serial(&source, &table.serial, &mut board)?;
@@ -144,7 +155,7 @@ fn camera(source: &Source<'_>, table: &Spanned<CameraTable>) -> Result<CameraCon
     let (place, camera) = (table.span(), table.get_ref());
     foreign_keys(source, camera)?;
     match camera.kind {
-        Kind::V4l2 => v4l2(source, &place, camera).map(CameraConfig::V4l2),
+        Kind::V4l2 => v4l2::v4l2(source, &place, camera).map(CameraConfig::V4l2),
         Kind::Files => {
             let path = path(source, &camera.path, &place, "[camera] path")?;
             let rate = match &camera.rate {
@@ -167,14 +178,16 @@ fn foreign_keys(source: &Source<'_>, camera: &CameraTable) -> Result<(), ConfigE
     fn place<T>(value: &Option<Spanned<T>>) -> Option<Range<usize>> {
         value.as_ref().map(Spanned::span)
     }
-    let keys: [Allowed<'_>; 18] = [
+    let keys: [Allowed<'_>; 20] = [
         ("path", place(&camera.path), &[V4l2, Files]),
         ("bus", place(&camera.bus), &[V4l2]),
+        ("serial", place(&camera.serial), &[V4l2]),
+        ("controls", place(&camera.controls), &[V4l2]),
         ("format", place(&camera.format), &[V4l2]),
         ("width", place(&camera.width), &[V4l2, Simulated]),
         ("height", place(&camera.height), &[V4l2, Simulated]),
         ("exposure_lag_us", place(&camera.exposure_lag_us), &[V4l2]),
-        ("rate", place(&camera.rate), &[Files]),
+        ("rate", place(&camera.rate), &[V4l2, Files]),
         ("repeat", place(&camera.repeat), &[Files]),
         ("part", place(&camera.part), &[Simulated]),
         ("seed", place(&camera.seed), &[Simulated]),
@@ -201,7 +214,7 @@ fn foreign_keys(source: &Source<'_>, camera: &CameraTable) -> Result<(), ConfigE
     Ok(())
 }
 
-fn path(
+pub(super) fn path(
     source: &Source<'_>,
     value: &Option<Spanned<PathBuf>>,
     table: &Range<usize>,
@@ -214,38 +227,6 @@ fn path(
         return Err(source.error(&place, key, "not a path", "name a device or folder"));
     }
     Ok(path)
-}
-
-fn v4l2(
-    source: &Source<'_>,
-    place: &Range<usize>,
-    camera: &CameraTable,
-) -> Result<V4l2Config, ConfigError> {
-    let side = |value: &Option<Spanned<u32>>, key: &str| {
-        source.need(value, place, key)?;
-        value.as_ref().map_or(Ok(0), |value| source.within(value, SIDE_MIN..=SIDE_MAX, key))
-    };
-    let format = source.need(&camera.format, place, "[camera] format")?;
-    let width = side(&camera.width, "[camera] width")?;
-    if let Some(value) =
-        camera.width.as_ref().filter(|_| format == PixelFormat::Yuyv && width % 2 == 1)
-    {
-        let what = format!("{width} is odd, YUYV packs pixels in pairs");
-        return Err(source.error(&value.span(), "[camera] width", what, "set an even width"));
-    }
-    let lag_max = EXPOSURE_LAG_MAX.as_micros() as u32;
-    let lag = match &camera.exposure_lag_us {
-        Some(lag) => source.within(lag, 0..=lag_max, "[camera] exposure_lag_us")?,
-        None => 0,
-    };
-    Ok(V4l2Config {
-        path: path(source, &camera.path, place, "[camera] path")?,
-        bus: camera.bus.as_ref().map(|bus| bus.get_ref().clone()),
-        format,
-        width,
-        height: side(&camera.height, "[camera] height")?,
-        exposure_lag: Duration::from_micros(u64::from(lag)),
-    })
 }
 
 fn simulated(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::camera::pixels::PixelFormat;
 use proptest::prelude::*;
 
 const USB: &str = include_str!("../../boards/generic-usb-camera.toml");
@@ -8,7 +9,8 @@ const SIMULATED: &str = include_str!("../../boards/simulated.toml");
 fn the_examples_parse() {
     let board = Board::parse(USB).unwrap();
     let CameraConfig::V4l2(camera) = &board.camera else { panic!("not V4L2: {board:?}") };
-    assert_eq!((camera.width, camera.height, camera.format), (1280, 720, PixelFormat::Mjpeg));
+    assert_eq!((camera.width, camera.height), (Some(1280), Some(720)));
+    assert_eq!(camera.format, Some(PixelFormat::Mjpeg));
     let trigger = board.trigger.as_ref().unwrap();
     assert_eq!((trigger.wire.line, trigger.debounce), (17, Duration::from_micros(500)));
     let roles: Vec<OutputRole> = board.outputs.iter().map(|output| output.role).collect();
@@ -49,7 +51,7 @@ fn errors_name_key_line_and_remedy() {
         "{error}"
     );
     let error = changed("width = 1280\n", "");
-    assert!(error.contains("[camera] width: missing"), "{error}");
+    assert!(error.contains("[camera] width: missing; give both width and height, or neither"));
     let error = changed("\"MJPG\"", "\"H264\"");
     assert!(error.contains("H264") && error.contains("YUYV"), "{error}");
     let error = changed("baud = 115200", "baud = 12");
@@ -73,8 +75,8 @@ fn a_dead_camera_never_promises() {
 
 #[test]
 fn keys_of_another_camera_are_mistakes() {
-    let error = changed("width = 1280", "width = 1280\nrate = 3.0");
-    assert!(error.contains("[camera] rate: does not belong to this kind of camera"), "{error}");
+    let error = changed("width = 1280", "width = 1280\nrepeat = true");
+    assert!(error.contains("[camera] repeat: does not belong to this kind of camera"), "{error}");
     let error = Board::parse(
         "name = \"x\"\n[camera]\nkind = \"simulated\"\n[[gpio]]\nrole = \"trigger\"\n\
                               chip = \"c\"\nline = 1\nactive = \"high\"\n",
@@ -101,6 +103,56 @@ fn odd_yuyv_and_odd_files() {
     assert!(Board::load(&path).unwrap_err().to_string().contains("at most 65536"));
     std::fs::write(&path, "name = 3").unwrap();
     assert!(Board::load(&path).unwrap_err().to_string().contains("big.toml line 1"));
+}
+
+fn v4l2(keys: &str) -> Result<V4l2Config, String> {
+    let text = format!("name = \"x\"\n[camera]\nkind = \"v4l2\"\npath = \"/dev/video0\"\n{keys}");
+    match Board::parse(&text).map_err(|e| e.to_string())?.camera {
+        CameraConfig::V4l2(camera) => Ok(camera),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_v4l2_camera_needs_no_more_than_its_path() {
+    assert_eq!(v4l2(""), Ok(V4l2Config::at("/dev/video0".into())));
+    let all = v4l2(
+        "serial = \"A1\"\nformat = \"NV12\"\nrate = 29.97\n[camera.controls]\nexposure_us = 4000\n\
+         auto_gain = false\nscene_mode = \"night\"\n",
+    )
+    .unwrap();
+    assert_eq!((all.serial.as_deref(), all.format), (Some("A1"), Some(PixelFormat::Nv12)));
+    assert_eq!((all.rate, all.width), (Some(29.97), None));
+    let controls = [
+        ("auto_gain".to_owned(), ControlValue::Switch(false)),
+        ("exposure_us".to_owned(), ControlValue::Number(4000)),
+        ("scene_mode".to_owned(), ControlValue::Word("night".to_owned())),
+    ];
+    assert_eq!(all.controls, controls);
+}
+
+#[test]
+fn v4l2_keys_have_bounds_and_kinds() {
+    let error = v4l2("rate = 0.0").unwrap_err();
+    assert!(error.contains("line 5: [camera] rate: 0 is out of range; set it from 0.1 to 1000"));
+    let error = v4l2("serial = \" \"").unwrap_err();
+    assert!(
+        error.contains("[camera] serial: empty; name what `touchstone doctor` lists"),
+        "{error}"
+    );
+    let error = v4l2("height = 480").unwrap_err();
+    assert!(error.contains("[camera] width: missing"), "{error}");
+    let error = v4l2("[camera.controls]\ngain = 1.5").unwrap_err();
+    assert!(error.contains("line 6: [camera.controls] gain: float is no value"), "{error}");
+    let many: String = (0..65).map(|i| format!("c{i} = 1\n")).collect();
+    let error = v4l2(&format!("[camera.controls]\n{many}")).unwrap_err();
+    assert!(error.contains("[camera.controls]: 65 controls; set at most 64"), "{error}");
+    let odd = v4l2("format = \"NV12\"\nwidth = 641\nheight = 480").unwrap_err();
+    assert!(odd.contains("641 is odd, NV12 packs pixels in pairs"), "{odd}");
+    let text = "name = \"x\"\n[camera]\nkind = \"files\"\npath = \"a\"\nserial = \"A\"\n";
+    assert!(
+        Board::parse(text).unwrap_err().to_string().contains("[camera] serial: does not belong")
+    );
 }
 
 #[test]
@@ -139,7 +191,7 @@ proptest! {
             .replace("line = 27", &format!("line = {line}"));
         if let Ok(board) = Board::parse(&text) {
             let CameraConfig::V4l2(camera) = board.camera else { panic!() };
-            prop_assert!((16..=8192).contains(&camera.width));
+            prop_assert!((16..=8192).contains(&camera.width.unwrap()));
             prop_assert!(board.outputs.iter().all(|output| output.wire.line <= LINE_MAX));
         }
     }

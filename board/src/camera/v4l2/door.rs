@@ -20,14 +20,14 @@ use v4l::v4l_sys as sys;
 use v4l::v4l2::vidioc;
 
 /// `V4L2_BUF_TYPE_VIDEO_CAPTURE`.
-const CAPTURE: u32 = 1;
+pub(super) const CAPTURE: u32 = 1;
 /// `V4L2_MEMORY_MMAP`.
 const MMAP: u32 = 1;
 /// Most formats a driver may list: a driver that never says "no more" must not hang us.
 const FORMATS_MAX: u32 = 64;
 
 /// Structs of the V4L2 interface, for which all zeros is a value.
-trait Plain: Copy {}
+pub(super) trait Plain: Copy {}
 impl Plain for sys::v4l2_capability {}
 impl Plain for sys::v4l2_fmtdesc {}
 impl Plain for sys::v4l2_format {}
@@ -35,7 +35,7 @@ impl Plain for sys::v4l2_requestbuffers {}
 impl Plain for sys::v4l2_buffer {}
 impl Plain for std::ffi::c_int {}
 
-fn zeroed<T: Plain>() -> T {
+pub(super) fn zeroed<T: Plain>() -> T {
     // SAFETY: every `Plain` type consists of integers, arrays and unions of them, and pointers.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
@@ -76,7 +76,7 @@ pub(super) struct Filled {
     pub(super) micros: i64,
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
@@ -88,7 +88,11 @@ impl Device {
         Ok(Device { file })
     }
 
-    fn call<T: Plain>(&self, request: vidioc::_IOC_TYPE, argument: &mut T) -> io::Result<()> {
+    pub(super) fn call<T: Plain>(
+        &self,
+        request: vidioc::_IOC_TYPE,
+        argument: &mut T,
+    ) -> io::Result<()> {
         loop {
             let pointer: *mut c_void = std::ptr::from_mut(argument).cast();
             // SAFETY: the descriptor is open, and every caller below pairs the request with the struct that
@@ -159,6 +163,12 @@ impl Device {
             Err(e) => Err(e.into()),
         }
     }
+
+    /// Whether the device still answers: some drivers leave a poll on an unplugged camera hanging.
+    pub(super) fn alive(&self) -> io::Result<()> {
+        let mut caps: sys::v4l2_capability = zeroed();
+        self.call(vidioc::VIDIOC_QUERYCAP, &mut caps)
+    }
 }
 
 /// A running capture into memory that the driver shares with us.
@@ -228,6 +238,10 @@ impl Stream {
 
     pub(super) fn ready(&self, timeout: Duration) -> io::Result<bool> {
         self.device.ready(timeout)
+    }
+
+    pub(super) fn alive(&self) -> io::Result<()> {
+        self.device.alive()
     }
 
     pub(super) fn queue(&mut self, index: u32) -> io::Result<()> {

@@ -1,21 +1,28 @@
 //! Video4Linux2 cameras: single-planar capture into mapped buffers, newest frame wins.
 
+pub mod choice;
+pub mod controls;
 mod door;
+mod setup;
+mod survey;
+mod usb;
 
-use super::pixels::{Layout, PixelFormat, to_rgb};
+use super::hotplug::Opener;
+use super::pixels::{Layout, to_rgb};
 use super::{Camera, CameraCounts, CameraError, Frame};
 use crate::config::V4l2Config;
 use crate::time::Timestamp;
 use door::{Device, Filled, Identity, Stream};
+use setup::{Prepared, no_frame, no_step, prepare};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use v4l::v4l_sys as sys;
 
 /// Buffers asked for: one being filled, one being read, two in hand.
 const BUFFERS: u32 = 4;
-/// `V4L2_FIELD_NONE` and the driver's way of not saying: whole frames, no half pictures.
-const PROGRESSIVE: [u32; 2] = [0, 1];
+/// A wait is cut into these, and between them the device is asked whether it is still there.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A jump of the sequence number beyond this is a camera that started anew, not lost frames.
 const GAP_MAX: u32 = 100_000;
 /// Video nodes looked at when listing cameras.
@@ -59,76 +66,33 @@ fn captures(identity: &Identity) -> bool {
 pub struct V4l2Camera {
     path: PathBuf,
     identity: Identity,
+    serial: Option<String>,
     layout: Layout,
+    rate: Option<f32>,
     exposure_lag: Duration,
     stream: Stream,
     last_sequence: Option<u32>,
     counts: CameraCounts,
 }
 
-fn letters(fourcc: u32) -> String {
-    fourcc
-        .to_le_bytes()
-        .iter()
-        .map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' })
-        .collect()
-}
-
 impl V4l2Camera {
     /// Opens the camera of a board file and starts it.
     ///
     /// # Errors
-    /// No such camera (with the ones that are here), another bus than the board file says, no single-planar
-    /// capture, a mode the camera does not do (with those it does), in use by another program.
+    /// No such camera (with the ones that are here), another bus or serial number than the board file says,
+    /// no single-planar capture, a mode, rate or control the camera does not do (with those it does), in use
+    /// by another program.
     pub fn open(config: &V4l2Config) -> Result<V4l2Camera, CameraError> {
-        let path = &config.path;
-        let device = Device::open(path).map_err(|source| not_opened(path, source))?;
-        let failed = |doing: &'static str| move |source: io::Error| no_step(path, doing, source);
-        let identity = device.identity().map_err(failed("asking what it is"))?;
-        if let Some(wanted) = config.bus.as_ref().filter(|wanted| **wanted != identity.bus) {
-            return Err(CameraError::WrongBus {
-                path: path.clone(),
-                wanted: wanted.clone(),
-                found: identity.bus,
-            });
-        }
-        let needs = sys::V4L2_CAP_VIDEO_CAPTURE | sys::V4L2_CAP_STREAMING;
-        if identity.capabilities & needs != needs {
-            return Err(CameraError::Unusable { path: path.clone(), why: cannot(&identity) });
-        }
-        let mode = device
-            .set_mode(config.width, config.height, config.format.fourcc())
-            .map_err(failed("setting format and size (is another program using it?)"))?;
-        let as_wanted = (mode.width, mode.height, mode.fourcc)
-            == (config.width, config.height, config.format.fourcc());
-        if !as_wanted || !PROGRESSIVE.contains(&mode.field) {
-            let offered: Vec<String> = device.formats().into_iter().map(letters).collect();
-            let why = format!(
-                "{}x{} {} cannot be had: the camera makes it {}x{} {} (field {}); it offers {}. Correct \
-                 [camera] width, height and format in the board file",
-                config.width,
-                config.height,
-                config.format,
-                mode.width,
-                mode.height,
-                letters(mode.fourcc),
-                mode.field,
-                offered.join(", ")
-            );
-            return Err(CameraError::Unusable { path: path.clone(), why });
-        }
-        let compressed = config.format == PixelFormat::Mjpeg;
-        let layout = Layout {
-            format: config.format,
-            width: mode.width,
-            height: mode.height,
-            stride: if compressed { 0 } else { mode.stride },
-        };
-        let stream = Stream::start(device, BUFFERS).map_err(failed("starting the capture"))?;
+        let path = config.path.clone();
+        let Prepared { device, identity, serial, layout, rate } = prepare(config)?;
+        let stream = Stream::start(device, BUFFERS)
+            .map_err(|e| no_step(&path, "starting the capture", e))?;
         Ok(V4l2Camera {
-            path: path.clone(),
+            path,
             identity,
+            serial,
             layout,
+            rate,
             exposure_lag: config.exposure_lag,
             stream,
             last_sequence: None,
@@ -137,7 +101,7 @@ impl V4l2Camera {
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> CameraError {
-        no_step(&self.path, doing, source)
+        no_frame(&self.path, doing, source)
     }
 
     /// When the frame's exposure began.
@@ -213,13 +177,15 @@ impl V4l2Camera {
 impl Camera for V4l2Camera {
     fn describe(&self) -> String {
         format!(
-            "{} ({}, {}) {}x{} {}",
+            "{} ({}, {}{}) {}x{} {}{}",
             self.path.display(),
             self.identity.card,
             self.identity.bus,
+            self.serial.as_ref().map_or_else(String::new, |serial| format!(", serial {serial}")),
             self.layout.width,
             self.layout.height,
-            self.layout.format
+            self.layout.format,
+            self.rate.map_or_else(String::new, |rate| format!(" at {rate:.1}/s"))
         )
     }
 
@@ -237,8 +203,15 @@ impl Camera for V4l2Camera {
             if left.is_zero() {
                 return Err(CameraError::Timeout { waited: timeout });
             }
-            self.stream.ready(left).map_err(|e| self.failed("waiting for a frame", e))?;
+            let filled = self.stream.ready(left.min(LOOK_EVERY));
+            if !filled.map_err(|e| self.failed("waiting for a frame", e))? {
+                self.check()?;
+            }
         }
+    }
+
+    fn check(&mut self) -> Result<(), CameraError> {
+        self.stream.alive().map_err(|e| self.failed("asking whether it is there", e))
     }
 
     fn counts(&self) -> CameraCounts {
@@ -246,53 +219,47 @@ impl Camera for V4l2Camera {
     }
 }
 
-fn cannot(identity: &Identity) -> String {
-    if identity.capabilities & sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE != 0 {
-        "only multi-planar capture (a sensor's raw node), which this build does not do; use the node behind \
-         the image processor, or a USB camera"
-            .to_owned()
-    } else {
-        format!(
-            "{} ({}) is no capture device; cameras have a second node for metadata",
-            identity.card, identity.driver
-        )
+/// Opens the camera of a board file again and again: the same one in the same mode each time.
+#[derive(Debug)]
+pub struct V4l2Opener {
+    config: V4l2Config,
+    first: Option<(Identity, Option<String>)>,
+}
+
+impl V4l2Opener {
+    /// For the camera of a board file.
+    pub fn new(config: V4l2Config) -> V4l2Opener {
+        V4l2Opener { config, first: None }
     }
 }
 
-fn not_opened(path: &Path, source: io::Error) -> CameraError {
-    match source.kind() {
-        io::ErrorKind::NotFound => {
-            let here = cameras();
-            let describe = |c: CameraInfo| format!("{} ({}, {})", c.path.display(), c.name, c.bus);
-            CameraError::NotFound {
-                path: path.to_owned(),
-                here: here.into_iter().map(describe).collect(),
+impl Opener for V4l2Opener {
+    fn open(&mut self) -> Result<Box<dyn Camera>, CameraError> {
+        let camera = V4l2Camera::open(&self.config)?;
+        if let Some((identity, serial)) = &self.first {
+            let described = |identity: &Identity, serial: &Option<String>| {
+                format!(
+                    "{} {}",
+                    identity.card,
+                    serial.as_deref().unwrap_or("without serial number")
+                )
+            };
+            let wanted = described(identity, serial);
+            let found = described(&camera.identity, &camera.serial);
+            if wanted != found {
+                let path = self.config.path.clone();
+                return Err(CameraError::WrongCamera { path, what: "name", wanted, found });
             }
+        } else {
+            // What was chosen at the first opening stays: a line cannot change its picture's size.
+            let Layout { format, width, height, .. } = camera.layout;
+            self.config.format = Some(format);
+            self.config.width = Some(width);
+            self.config.height = Some(height);
+            self.first = Some((camera.identity.clone(), camera.serial.clone()));
         }
-        io::ErrorKind::PermissionDenied => {
-            let why = "permission denied; add the user to the group \"video\"".to_owned();
-            CameraError::Unusable { path: path.to_owned(), why }
-        }
-        _ => CameraError::Io { path: path.to_owned(), doing: "opening the camera", source },
+        Ok(Box::new(camera))
     }
-}
-
-fn no_step(path: &Path, doing: &'static str, source: io::Error) -> CameraError {
-    let code = source.raw_os_error();
-    if code == Some(rustix::io::Errno::NODEV.raw_os_error())
-        || code == Some(rustix::io::Errno::NXIO.raw_os_error())
-    {
-        return CameraError::Lost { path: path.to_owned() };
-    }
-    if code == Some(rustix::io::Errno::NOTTY.raw_os_error()) {
-        let why = "not a camera: the device does not answer V4L2 calls".to_owned();
-        return CameraError::Unusable { path: path.to_owned(), why };
-    }
-    if code == Some(rustix::io::Errno::BUSY.raw_os_error()) {
-        let why = "in use by another program; end it (fuser -v names it)".to_owned();
-        return CameraError::Unusable { path: path.to_owned(), why };
-    }
-    CameraError::Io { path: path.to_owned(), doing, source }
 }
 
 #[cfg(test)]
@@ -300,14 +267,7 @@ mod tests {
     use super::*;
 
     fn config(path: &str) -> V4l2Config {
-        V4l2Config {
-            path: PathBuf::from(path),
-            bus: None,
-            format: PixelFormat::Yuyv,
-            width: 640,
-            height: 480,
-            exposure_lag: Duration::ZERO,
-        }
+        V4l2Config::at(PathBuf::from(path))
     }
 
     #[test]
@@ -320,15 +280,5 @@ mod tests {
     fn what_is_no_camera_says_so() {
         let error = V4l2Camera::open(&config("/dev/null")).unwrap_err().to_string();
         assert_eq!(error, "/dev/null: not a camera: the device does not answer V4L2 calls");
-    }
-
-    #[test]
-    fn kernel_reasons_become_remedies() {
-        let error =
-            |code| no_step(Path::new("/dev/video0"), "waiting", io::Error::from_raw_os_error(code));
-        assert!(matches!(error(19), CameraError::Lost { .. }));
-        assert!(error(16).to_string().contains("in use by another program"));
-        assert!(error(5).to_string().contains("waiting"));
-        assert_eq!(letters(PixelFormat::Mjpeg.fourcc()), "MJPG");
     }
 }
