@@ -4,12 +4,17 @@
 //! ([`config`]), so a new board needs no Rust.
 
 pub mod camera;
+pub mod command;
 pub mod config;
 #[cfg(target_os = "linux")]
 pub mod devices;
 #[cfg(target_os = "linux")]
 pub mod gpio;
+pub mod encoder;
+pub mod faults;
+pub mod heartbeat;
 pub mod io;
+pub mod results;
 #[cfg(target_os = "linux")]
 pub mod serial;
 pub mod sim;
@@ -19,5 +24,7 @@ pub mod time;
 pub use devices::{DeviceError, Devices};
 
 pub use camera::{Camera, CameraCounts, CameraError, Frame};
-pub use io::{IoError, OutputRole, Outputs, Trigger, TriggerEdge};
+pub use io::{
+    InputEvent, InputRole, Inputs, IoError, OutputRole, Outputs, Trigger, TriggerEdge,
+};
 pub use time::{Clock, MonotonicClock, Timestamp};

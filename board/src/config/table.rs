@@ -1,5 +1,6 @@
 //! The board file as it is written, and its way into checked types.
 
+use super::fieldbus::{self, ModbusTable};
 use super::wiring::{self, GpioTable, SerialTable};
 use super::{Board, CameraConfig, ConfigError, EXPOSURE_LAG_MAX, FilesConfig, V4l2Config};
 use crate::camera::files::RATE_MAX;
@@ -22,6 +23,7 @@ struct BoardTable {
     gpio: Vec<Spanned<GpioTable>>,
     #[serde(default)]
     serial: Vec<Spanned<SerialTable>>,
+    modbus: Option<Spanned<ModbusTable>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
@@ -132,11 +134,14 @@ pub(super) fn parse(text: &str) -> Result<Board, ConfigError> {
         camera,
         trigger: None,
         teach: None,
+        inputs: Vec::new(),
         outputs: Vec::new(),
         serial: Vec::new(),
+        modbus: None,
     };
     wiring::gpio(&source, &table.gpio, &mut board)?;
     wiring::serial(&source, &table.serial, &mut board)?;
+    fieldbus::modbus(&source, table.modbus.as_ref(), &mut board)?;
     Ok(board)
 }
 

@@ -14,7 +14,8 @@ fn the_examples_parse() {
     let roles: Vec<OutputRole> = board.outputs.iter().map(|output| output.role).collect();
     assert_eq!(roles, [OutputRole::Reject, OutputRole::Fault, OutputRole::Heartbeat]);
     assert!(board.outputs.iter().find(|o| o.role == OutputRole::Fault).unwrap().fail_safe);
-    assert_eq!(board.serial, [SerialConfig { path: PathBuf::from("/dev/ttyUSB0"), baud: 115_200 }]);
+    let path = PathBuf::from("/dev/ttyUSB0");
+    assert_eq!(board.serial, [SerialConfig { role: SerialRole::Results, path, baud: 115_200 }]);
 
     let board = Board::parse(SIMULATED).unwrap();
     let CameraConfig::Simulated(line) = &board.camera else { panic!("not simulated: {board:?}") };
@@ -56,7 +57,7 @@ fn errors_name_key_line_and_remedy() {
     assert!(error.contains("[[serial]] baud: 12 is no baud rate; set one of 9600"), "{error}");
     let error = changed("line = 27", "line = 17");
     assert!(error.contains("/dev/gpiochip0 line 17 has a role already"), "{error}");
-    let error = changed("role = \"fault\"", "role = \"reject\"");
+    let error = changed("role = \"error\"", "role = \"reject\"");
     assert!(error.contains("[[gpio]] role: given twice"), "{error}");
     let error = changed("debounce_us = 500", "fail_safe = \"active\"");
     assert!(error.contains("this is an input; remove it"), "{error}");

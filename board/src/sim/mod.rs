@@ -16,7 +16,7 @@ pub mod ledger;
 mod lettering;
 pub mod line;
 mod part;
-mod random;
+pub(crate) mod random;
 mod render;
 
 pub use ledger::{Outcome, PartRecord, Tally};

@@ -2,7 +2,7 @@
 
 /// A small generator. Not for secrets.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -14,51 +14,51 @@ fn mix(mut z: u64) -> u64 {
 
 impl Random {
     /// The stream `purpose` of part `index`: asking for part 400 first changes nothing about part 3.
-    pub(super) fn new(seed: u64, purpose: u64, index: u64) -> Random {
+    pub(crate) fn new(seed: u64, purpose: u64, index: u64) -> Random {
         Random(mix(
             mix(mix(seed ^ GOLDEN).wrapping_add(purpose)).wrapping_add(index.wrapping_mul(GOLDEN))
         ))
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         mix(self.0)
     }
 
     /// Uniform in `0.0..1.0`.
-    pub(super) fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u32 << 24) as f32
     }
 
     /// Uniform between the two.
-    pub(super) fn between(&mut self, low: f32, high: f32) -> f32 {
+    pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
     /// Uniform in `-extent..extent`.
-    pub(super) fn around(&mut self, extent: f32) -> f32 {
+    pub(crate) fn around(&mut self, extent: f32) -> f32 {
         self.between(-extent, extent)
     }
 
     /// True with that probability.
-    pub(super) fn chance(&mut self, probability: f32) -> bool {
+    pub(crate) fn chance(&mut self, probability: f32) -> bool {
         self.unit() < probability
     }
 
     /// Uniform in `0..count`; 0 for an empty range.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    pub(crate) fn below(&mut self, count: usize) -> usize {
         if count == 0 { 0 } else { (self.next() % count as u64) as usize }
     }
 
     /// One sign or the other.
-    pub(super) fn sign(&mut self) -> f32 {
+    pub(crate) fn sign(&mut self) -> f32 {
         if self.chance(0.5) { 1.0 } else { -1.0 }
     }
 }
 
 /// Four roughly normal numbers of unit variance from one draw: sums of four bytes each. Good enough for
 /// sensor noise, whose tails nobody sees, and ten times as fast as logarithms.
-pub(super) fn four_normals(random: &mut Random) -> [f32; 4] {
+pub(crate) fn four_normals(random: &mut Random) -> [f32; 4] {
     // A byte has variance (256² - 1) / 12; four of them 147.8² together.
     const SCALE: f32 = 1.0 / 147.8;
     let (a, b) = (random.next().to_le_bytes(), random.next().to_le_bytes());
