@@ -94,7 +94,11 @@ pub struct Request {
 
 impl Request {
     /// A request whose end is told to `answer`, which must not wait.
-    pub fn new(command: Command, from: Source, answer: impl FnOnce(Outcome) + Send + 'static) -> Request {
+    pub fn new(
+        command: Command,
+        from: Source,
+        answer: impl FnOnce(Outcome) + Send + 'static,
+    ) -> Request {
         Request { command, from, answer: Some(Box::new(answer)) }
     }
 
@@ -192,7 +196,9 @@ impl Exchange {
     pub fn submit(&self, request: Request) {
         let status = || self.status();
         let answer = match &request.command {
-            Command::RecipeList => self.recipes().iter().map(|r| r.0.clone()).collect::<Vec<_>>().join(","),
+            Command::RecipeList => {
+                self.recipes().iter().map(|r| r.0.clone()).collect::<Vec<_>>().join(",")
+            }
             Command::Status => status().line(),
             Command::Counters => status().counters.line(),
             Command::Trigger

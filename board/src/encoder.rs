@@ -116,8 +116,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const FORWARD: [(bool, bool); 4] =
-        [(true, false), (true, true), (false, true), (false, false)];
+    const FORWARD: [(bool, bool); 4] = [(true, false), (true, true), (false, true), (false, false)];
 
     #[test]
     fn a_turn_forward_and_back_is_no_travel() {
@@ -128,19 +127,18 @@ mod tests {
         for (a, b) in [(false, true), (true, true), (true, false), (false, false)] {
             shaft.step(a, b, Timestamp(9));
         }
-        assert_eq!((shaft.travel(), shaft.invalid(), shaft.at()), (Travel(0), 0, Some(Timestamp(9))));
+        assert_eq!(
+            (shaft.travel(), shaft.invalid(), shaft.at()),
+            (Travel(0), 0, Some(Timestamp(9)))
+        );
     }
 
     #[test]
     fn lost_edges_are_counted_and_do_not_move() {
         let mut shaft = Quadrature::new(false, false);
         assert_eq!(shaft.step(true, true, Timestamp(1)), None);
-        let again = InputEvent {
-            role: InputRole::EncoderA,
-            at: Timestamp(2),
-            active: true,
-            sequence: 7,
-        };
+        let again =
+            InputEvent { role: InputRole::EncoderA, at: Timestamp(2), active: true, sequence: 7 };
         assert_eq!(shaft.handle(&again), None);
         assert_eq!((shaft.travel(), shaft.invalid()), (Travel(0), 2));
         assert_eq!(shaft.handle(&InputEvent { active: false, ..again }), Some(Travel(1)));

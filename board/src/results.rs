@@ -25,7 +25,14 @@ pub struct ResultRecord {
 
 impl ResultRecord {
     /// A record; a reason too long is cut at a character.
-    pub fn new(part: u64, pass: bool, reason: &str, score: f32, p_value: f64, micros: u32) -> ResultRecord {
+    pub fn new(
+        part: u64,
+        pass: bool,
+        reason: &str,
+        score: f32,
+        p_value: f64,
+        micros: u32,
+    ) -> ResultRecord {
         ResultRecord { part, pass, reason: cut(reason), score, p_value, micros }
     }
 
@@ -33,7 +40,9 @@ impl ResultRecord {
     pub fn line(&self) -> String {
         let verdict = if self.pass { "pass" } else { "reject" };
         let ResultRecord { part, reason, score, p_value, micros, .. } = self;
-        format!("part={part} {verdict} score={score:.4} p={p_value:.3e} us={micros} reason={reason}")
+        format!(
+            "part={part} {verdict} score={score:.4} p={p_value:.3e} us={micros} reason={reason}"
+        )
     }
 }
 
@@ -69,7 +78,9 @@ impl Counters {
     /// As text for a serial line.
     pub fn line(&self) -> String {
         let Counters { parts, passed, rejected, late, missed, overload } = self;
-        format!("parts={parts} passed={passed} rejected={rejected} late={late} missed={missed} overload={overload}")
+        format!(
+            "parts={parts} passed={passed} rejected={rejected} late={late} missed={missed} overload={overload}"
+        )
     }
 }
 

@@ -104,7 +104,8 @@ mod tests {
             label: label.to_owned(),
             lines: 8,
         };
-        let here = [chip("/dev/gpiochip0", "gpio"), chip("/dev/gpiochip1", "sim"), chip("b", "gpio")];
+        let here =
+            [chip("/dev/gpiochip0", "gpio"), chip("/dev/gpiochip1", "sim"), chip("b", "gpio")];
         let find = |label: &str| by_label(Path::new("label:x"), label, &here);
         assert_eq!(find("sim").unwrap(), PathBuf::from("/dev/gpiochip1"));
         let twice = find("gpio").unwrap_err().to_string();

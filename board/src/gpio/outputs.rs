@@ -39,7 +39,8 @@ impl Rest {
     fn set(&self, held: &Held, active: bool) -> Result<(), IoError> {
         let at_rest = || IoError::Refused {
             what: held.role.to_string(),
-            why: "the outputs were put to their fail-safe level; start the program again".to_owned(),
+            why: "the outputs were put to their fail-safe level; start the program again"
+                .to_owned(),
         };
         if self.resting.load(Ordering::SeqCst) {
             return Err(at_rest());

@@ -48,8 +48,11 @@ fn refusal(error: &serialport::Error) -> String {
             "permission denied; add the user to the group \"dialout\"".to_owned()
         }
         // What TIOCEXCL and the lock of another program look like.
-        serialport::ErrorKind::NoDevice | serialport::ErrorKind::Io(io::ErrorKind::ResourceBusy) => {
-            format!("in use by another program ({error}); stop it (fuser names it) or take another port")
+        serialport::ErrorKind::NoDevice
+        | serialport::ErrorKind::Io(io::ErrorKind::ResourceBusy) => {
+            format!(
+                "in use by another program ({error}); stop it (fuser names it) or take another port"
+            )
         }
         serialport::ErrorKind::InvalidInput
         | serialport::ErrorKind::Unknown

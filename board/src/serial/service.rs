@@ -1,7 +1,7 @@
 //! The threads of a port: one writes and opens it again, one reads.
 
-use super::protocol::{self, Kind, LineError, Parser};
 use super::WRITE_TIMEOUT;
+use super::protocol::{self, Kind, LineError, Parser};
 use crate::command::{Exchange, Request, Source};
 use crate::config::SerialConfig;
 use crate::io::IoError;
@@ -298,7 +298,9 @@ impl Ear {
         while !gone.load(Ordering::Relaxed) {
             match reader.read(&mut bytes) {
                 Ok(0) => break,
-                Ok(n) => bytes[..n].iter().filter_map(|b| parser.push(*b)).for_each(|l| self.hear(l)),
+                Ok(n) => {
+                    bytes[..n].iter().filter_map(|b| parser.push(*b)).for_each(|l| self.hear(l))
+                }
                 Err(e) => match e.kind() {
                     ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
                     _ => break,
@@ -322,7 +324,9 @@ impl Ear {
                 self.reply(sequence, Err(why.to_owned()));
             }
             Err(
-                LineError::Noise | LineError::TooLong | LineError::Meaningless { sequence: None, .. },
+                LineError::Noise
+                | LineError::TooLong
+                | LineError::Meaningless { sequence: None, .. },
             ) => count(&self.counters.noise),
         }
     }
