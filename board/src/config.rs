@@ -4,6 +4,7 @@
 //! line and remedy.
 
 mod display;
+mod fieldbus;
 mod storage;
 mod table;
 mod v4l2;
@@ -15,7 +16,9 @@ pub use crate::config::storage::{SETTLE, StorageConfig};
 pub use crate::config::v4l2::{ControlValue, EXPOSURE_LAG_MAX, V4l2Config};
 pub use crate::config::watchdog::{TIMEOUT_RANGE_S, WatchdogConfig};
 
-use crate::io::OutputRole;
+pub use crate::config::fieldbus::{MODBUS_PORT, ModbusConfig, TcpConfig};
+
+use crate::io::{InputRole, OutputRole};
 use crate::sim::SimConfig;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -45,9 +48,11 @@ pub struct Board {
     pub trigger: Option<InputLine>,
     /// The operator's teach button.
     pub teach: Option<InputLine>,
+    /// The other input lines: encoder and interlock, each role at most once.
+    pub inputs: Vec<InputLine>,
     /// Output lines, each role at most once.
     pub outputs: Vec<OutputLine>,
-    /// Ports that results are written to.
+    /// Serial ports.
     pub serial: Vec<SerialConfig>,
     /// The operator's screen.
     pub display: Option<DisplayConfig>,
@@ -55,6 +60,8 @@ pub struct Board {
     pub storage: StorageConfig,
     /// Who starts the machine anew when this program hangs.
     pub watchdog: WatchdogConfig,
+    /// Modbus, where the file asks for it.
+    pub modbus: Option<ModbusConfig>,
 }
 
 /// Which camera.
@@ -82,17 +89,49 @@ pub struct FilesConfig {
 /// One wire on a GPIO chip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wire {
-    /// The chip, as `/dev/gpiochip0`.
+    /// The chip: a device as `/dev/gpiochip0`, or `label:` and the label that the kernel gives it, which
+    /// stays the same over restarts while the numbers may not.
     pub chip: PathBuf,
     /// Its line.
     pub line: u32,
     /// Whether active means a low level.
     pub active_low: bool,
+    /// The pull resistor inside the chip; `None` leaves it as it is.
+    pub bias: Option<Bias>,
+    /// The header pin, for people.
+    pub pin: Option<u32>,
+    /// What the pin needs to be a GPIO at all (Jetson), for people.
+    pub pinmux: Option<String>,
+}
+
+/// A pull resistor inside the GPIO chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bias {
+    /// None.
+    Disabled,
+    /// To the supply.
+    PullUp,
+    /// To ground.
+    PullDown,
+}
+
+/// How an output drives its wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drive {
+    /// Both levels.
+    #[default]
+    PushPull,
+    /// Low only; a resistor pulls up.
+    OpenDrain,
+    /// High only; a resistor pulls down.
+    OpenSource,
 }
 
 /// An input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputLine {
+    /// What it means.
+    pub role: InputRole,
     /// Where it is wired.
     pub wire: Wire,
     /// Changes shorter than this are not seen.
@@ -106,13 +145,28 @@ pub struct OutputLine {
     pub role: OutputRole,
     /// Where it is wired.
     pub wire: Wire,
+    /// How it drives.
+    pub drive: Drive,
     /// Whether it is active when nobody drives it any more: at start and after the program's end.
     pub fail_safe: bool,
 }
 
-/// A serial port for results.
+/// What a serial port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SerialRole {
+    /// Results out, nothing in.
+    Results,
+    /// Results out, commands in.
+    Commands,
+    /// Modbus RTU.
+    Modbus,
+}
+
+/// A serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SerialConfig {
+    /// What it is for.
+    pub role: SerialRole,
     /// The port.
     pub path: PathBuf,
     /// Its speed.
@@ -153,6 +207,11 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Board {
+    /// Every input line.
+    pub fn input_lines(&self) -> Vec<InputLine> {
+        self.trigger.iter().chain(&self.teach).chain(&self.inputs).cloned().collect()
+    }
+
     /// Parses the text of a board file.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use crate::camera::files::FileCamera;
 use crate::camera::hotplug::Reconnecting;
 use crate::camera::v4l2::V4l2Opener;
-use crate::config::{Board, CameraConfig};
+use crate::config::{Board, CameraConfig, SerialRole};
 use crate::gpio::{GpioOutputs, GpioTrigger};
 use crate::serial::ResultPort;
 use crate::sim::SimulatedLine;
@@ -94,7 +94,8 @@ impl Devices {
                 Devices::real(Box::new(camera), trigger, teach, outputs)
             }
         };
-        for config in &board.serial {
+        // Modbus has a protocol of its own; results on such a port would be noise to it.
+        for config in board.serial.iter().filter(|port| port.role != SerialRole::Modbus) {
             match ResultPort::open(config) {
                 Ok(port) => devices.results.push(port),
                 Err(e) => devices.warnings.push(e.to_string()),

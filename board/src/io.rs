@@ -16,20 +16,24 @@ pub enum OutputRole {
     Pass,
     /// The camera is ready for the next part.
     Ready,
-    /// Something needs a person.
+    /// Something needs a person. Board files call it `error` (older ones `fault`).
+    #[serde(rename = "error", alias = "fault")]
     Fault,
     /// Toggles while the line is being inspected; belongs into the conveyor's run chain.
     Heartbeat,
+    /// A part is being inspected.
+    Busy,
 }
 
 impl OutputRole {
     /// Every role.
-    pub const ALL: [OutputRole; 5] = [
+    pub const ALL: [OutputRole; 6] = [
         OutputRole::Reject,
         OutputRole::Pass,
         OutputRole::Ready,
         OutputRole::Fault,
         OutputRole::Heartbeat,
+        OutputRole::Busy,
     ];
 }
 
@@ -39,9 +43,125 @@ impl fmt::Display for OutputRole {
             OutputRole::Reject => "reject",
             OutputRole::Pass => "pass",
             OutputRole::Ready => "ready",
-            OutputRole::Fault => "fault",
+            OutputRole::Fault => "error",
             OutputRole::Heartbeat => "heartbeat",
+            OutputRole::Busy => "busy",
         })
+    }
+}
+
+/// What an input line tells the camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputRole {
+    /// A part arrived.
+    Trigger,
+    /// The operator's teach button.
+    Teach,
+    /// Quadrature encoder, channel A.
+    EncoderA,
+    /// Quadrature encoder, channel B.
+    EncoderB,
+    /// An encoder with one channel: each edge into the active level is one count forward.
+    EncoderStep,
+    /// The machine may run: while it is inactive nothing is inspected.
+    Interlock,
+}
+
+impl InputRole {
+    /// Every role.
+    pub const ALL: [InputRole; 6] = [
+        InputRole::Trigger,
+        InputRole::Teach,
+        InputRole::EncoderA,
+        InputRole::EncoderB,
+        InputRole::EncoderStep,
+        InputRole::Interlock,
+    ];
+}
+
+impl fmt::Display for InputRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InputRole::Trigger => "trigger",
+            InputRole::Teach => "teach",
+            InputRole::EncoderA => "encoder_a",
+            InputRole::EncoderB => "encoder_b",
+            InputRole::EncoderStep => "encoder_step",
+            InputRole::Interlock => "interlock",
+        })
+    }
+}
+
+/// An input line changed its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputEvent {
+    /// Which input.
+    pub role: InputRole,
+    /// When the kernel saw the edge. Of a debounced line: when the kernel found it settled.
+    pub at: Timestamp,
+    /// Its level since, polarity applied.
+    pub active: bool,
+    /// The line's running number: a gap means edges that the kernel had to drop.
+    pub sequence: u32,
+}
+
+/// What became of the edges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputCounts {
+    /// Handed out.
+    pub events: u64,
+    /// Dropped by the kernel because its buffer was full.
+    pub lost: u64,
+    /// Handed out although a later one had been handed out before: chips report independently.
+    pub out_of_order: u64,
+}
+
+/// All input lines of a board.
+pub trait Inputs: Send {
+    /// The oldest event not yet seen, of whichever line, waiting at most `timeout`; `None` when there was
+    /// none.
+    ///
+    /// # Errors
+    /// A line is gone.
+    fn wait(&mut self, timeout: Duration) -> Result<Option<InputEvent>, IoError>;
+    /// The present level of a role, polarity applied; `None` where the board does not wire it.
+    ///
+    /// # Errors
+    /// The line is gone.
+    fn level(&mut self, role: InputRole) -> Result<Option<bool>, IoError>;
+    /// What became of the edges so far.
+    fn counts(&self) -> InputCounts;
+}
+
+/// A [`Trigger`] as the only input of a board, as the simulated line has.
+#[derive(Debug)]
+pub struct TriggerOnly<T> {
+    trigger: T,
+    counts: InputCounts,
+}
+
+impl<T: Trigger> TriggerOnly<T> {
+    /// Takes it over.
+    pub fn new(trigger: T) -> TriggerOnly<T> {
+        TriggerOnly { trigger, counts: InputCounts::default() }
+    }
+}
+
+impl<T: Trigger> Inputs for TriggerOnly<T> {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<InputEvent>, IoError> {
+        let Some(edge) = self.trigger.wait(timeout)? else { return Ok(None) };
+        self.counts.events += 1;
+        let TriggerEdge { at, sequence } = edge;
+        Ok(Some(InputEvent { role: InputRole::Trigger, at, active: true, sequence }))
+    }
+
+    fn level(&mut self, _role: InputRole) -> Result<Option<bool>, IoError> {
+        Ok(None)
+    }
+
+    fn counts(&self) -> InputCounts {
+        self.counts
     }
 }
 

@@ -4,25 +4,40 @@
 //! ([`config`]), so a new board needs no Rust.
 
 pub mod camera;
+#[cfg(target_os = "linux")]
+pub mod check;
+pub mod command;
 pub mod config;
 #[cfg(target_os = "linux")]
 pub mod devices;
 pub mod display;
 #[cfg(target_os = "linux")]
 pub mod drives;
+pub mod encoder;
+pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod gpio;
+pub mod heartbeat;
 pub mod io;
+#[cfg(target_os = "linux")]
+pub mod modbus;
+pub mod results;
 #[cfg(target_os = "linux")]
 pub mod serial;
 pub mod sim;
 pub mod time;
 #[cfg(target_os = "linux")]
 pub mod watchdog;
+#[cfg(target_os = "linux")]
+pub mod wired;
 
 #[cfg(target_os = "linux")]
+pub use check::{Finding, State, check};
+#[cfg(target_os = "linux")]
 pub use devices::{DeviceError, Devices};
+#[cfg(target_os = "linux")]
+pub use wired::Wired;
 
 pub use camera::{Camera, CameraCounts, CameraError, Frame};
-pub use io::{IoError, OutputRole, Outputs, Trigger, TriggerEdge};
+pub use io::{InputEvent, InputRole, Inputs, IoError, OutputRole, Outputs, Trigger, TriggerEdge};
 pub use time::{Clock, MonotonicClock, Timestamp};

@@ -4,6 +4,7 @@ use super::display::{self, DisplayTable};
 use super::storage::{self, StorageTable};
 use super::v4l2::{self, ControlsTable};
 use super::watchdog::{self, WatchdogTable};
+use super::fieldbus::{self, ModbusTable};
 use super::wiring::{self, GpioTable, SerialTable};
 use super::{Board, CameraConfig, ConfigError, FilesConfig};
 use crate::camera::files::RATE_MAX;
@@ -28,6 +29,7 @@ struct BoardTable {
     display: Option<Spanned<DisplayTable>>,
     storage: Option<Spanned<StorageTable>>,
     watchdog: Option<Spanned<WatchdogTable>>,
+    modbus: Option<Spanned<ModbusTable>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
@@ -140,14 +142,17 @@ pub(super) fn parse(text: &str) -> Result<Board, ConfigError> {
         camera,
         trigger: None,
         teach: None,
+        inputs: Vec::new(),
         outputs: Vec::new(),
         serial: Vec::new(),
         display: display::display(&source, table.display.as_ref())?,
         storage: storage::storage(&source, table.storage.as_ref())?,
         watchdog: watchdog::watchdog(&source, table.watchdog.as_ref())?,
+        modbus: None,
     };
     wiring::gpio(&source, &table.gpio, &mut board)?;
     wiring::serial(&source, &table.serial, &mut board)?;
+    fieldbus::modbus(&source, table.modbus.as_ref(), &mut board)?;
     Ok(board)
 }
 

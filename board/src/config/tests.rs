@@ -16,7 +16,8 @@ fn the_examples_parse() {
     let roles: Vec<OutputRole> = board.outputs.iter().map(|output| output.role).collect();
     assert_eq!(roles, [OutputRole::Reject, OutputRole::Fault, OutputRole::Heartbeat]);
     assert!(board.outputs.iter().find(|o| o.role == OutputRole::Fault).unwrap().fail_safe);
-    assert_eq!(board.serial, [SerialConfig { path: PathBuf::from("/dev/ttyUSB0"), baud: 115_200 }]);
+    let path = PathBuf::from("/dev/ttyUSB0");
+    assert_eq!(board.serial, [SerialConfig { role: SerialRole::Results, path, baud: 115_200 }]);
 
     let board = Board::parse(SIMULATED).unwrap();
     let CameraConfig::Simulated(line) = &board.camera else { panic!("not simulated: {board:?}") };
@@ -25,6 +26,91 @@ fn the_examples_parse() {
         ((512, 512), 0.03, 3.0, 0.15)
     );
     assert!(board.trigger.is_none() && board.outputs.is_empty());
+}
+
+#[test]
+fn every_board_file_parses_and_is_safe() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/boards");
+    let mut names = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let board = Board::load(&path).unwrap_or_else(|e| panic!("{e}"));
+        let wired = |role| board.outputs.iter().any(|line| line.role == role);
+        assert!(!wired(OutputRole::Reject) || wired(OutputRole::Heartbeat), "{}", path.display());
+        let jetson = board.name.contains("Orin");
+        let lines = board.input_lines();
+        let mut wires = lines.iter().map(|l| &l.wire).chain(board.outputs.iter().map(|l| &l.wire));
+        assert!(!jetson || wires.all(|w| w.pinmux.is_some() && w.pin.is_some()));
+        names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+    }
+    names.sort();
+    let wanted = [
+        "generic-usb-camera",
+        "generic-x86",
+        "imx8mp-evk",
+        "jetson-nano",
+        "jetson-orin-nano",
+        "qemu-virt",
+        "raspberry-pi-4",
+        "raspberry-pi-5",
+        "simulated",
+    ];
+    assert!(wanted.iter().all(|name| names.iter().any(|n| n == name)), "{names:?}");
+}
+
+#[test]
+fn lines_have_bias_drive_and_a_label() {
+    let board = Board::parse(&USB.replacen(
+        "debounce_us = 500",
+        "bias = \"pull-up\"\npin = 11\npinmux = \"as GPIO\"",
+        1,
+    ));
+    let wire = board.unwrap().trigger.unwrap().wire;
+    assert_eq!((wire.bias, wire.pin), (Some(Bias::PullUp), Some(11)));
+    assert_eq!(wire.pinmux.as_deref(), Some("as GPIO"));
+    let open = USB.replacen("role = \"reject\"", "role = \"fault\"\ndrive = \"open-drain\"", 1);
+    let open = open.replacen("role = \"error\"", "role = \"busy\"", 1);
+    let board = Board::parse(&open).unwrap();
+    assert_eq!(
+        (board.outputs[0].role, board.outputs[0].drive),
+        (OutputRole::Fault, Drive::OpenDrain)
+    );
+    assert_eq!(board.outputs[1].role.to_string(), "busy");
+    let error = changed("debounce_us = 500", "drive = \"open-drain\"");
+    assert!(error.contains("[[gpio]] drive: this is an input"), "{error}");
+    let error = changed("role = \"trigger\"", "role = \"encoder_b\"");
+    assert!(error.contains("encoder_b without encoder_a; wire both"), "{error}");
+    let error = changed("chip = \"/dev/gpiochip0\"", "chip = \"label:\"");
+    assert!(error.contains("[[gpio]] chip: not a chip; name a device"), "{error}");
+}
+
+#[test]
+fn modbus_is_off_and_on_loopback_unless_told_otherwise() {
+    assert_eq!(Board::parse(USB).unwrap().modbus, None);
+    let with = |table: &str| Board::parse(&format!("{USB}\n[modbus]\n{table}")).map(|b| b.modbus);
+    let tcp = |listen: &str| Some(TcpConfig { listen: listen.parse().unwrap() });
+    let on = with("tcp = true").unwrap().unwrap();
+    assert_eq!((on.unit, on.tcp), (1, tcp("127.0.0.1:502")));
+    let on = with("tcp = true\nunit = 9\naddress = \"10.0.0.7\"\nport = 1502").unwrap().unwrap();
+    assert_eq!((on.unit, on.tcp), (9, tcp("10.0.0.7:1502")));
+    for (table, wrong) in [
+        ("", "[modbus]: reaches nobody; set tcp = true"),
+        ("tcp = true\nunit = 248", "[modbus] unit: 248 is out of range; set it from 1 to 247"),
+        ("tcp = true\naddress = \"plc\"", "[modbus] address: invalid IP address"),
+        ("tcp = true\nport = 0", "[modbus] port: 0 is out of range"),
+        ("tcp = true\nthreshold = 0", "unknown field `threshold`"),
+    ] {
+        let error = with(table).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
+    let rtu = USB.replace("role = \"results\"", "role = \"modbus\"");
+    let board = Board::parse(&rtu).unwrap();
+    assert_eq!(board.modbus, Some(ModbusConfig { unit: 1, tcp: None }));
+    let error = Board::parse(&format!("{rtu}\n[modbus]\nport = 502")).unwrap_err().to_string();
+    assert!(error.contains("[modbus] port: is for TCP, which is off"), "{error}");
+    let second = "\n[[serial]]\nrole = \"modbus\"\npath = \"/dev/ttyS9\"\nbaud = 9600\n";
+    let error = Board::parse(&(rtu + second)).unwrap_err().to_string();
+    assert!(error.contains("[[serial]] role: a second port for Modbus; keep one"), "{error}");
 }
 
 /// The USB example with one piece of text replaced.
@@ -58,7 +144,7 @@ fn errors_name_key_line_and_remedy() {
     assert!(error.contains("[[serial]] baud: 12 is no baud rate; set one of 9600"), "{error}");
     let error = changed("line = 27", "line = 17");
     assert!(error.contains("/dev/gpiochip0 line 17 has a role already"), "{error}");
-    let error = changed("role = \"fault\"", "role = \"reject\"");
+    let error = changed("role = \"error\"", "role = \"reject\"");
     assert!(error.contains("[[gpio]] role: given twice"), "{error}");
     let error = changed("debounce_us = 500", "fail_safe = \"active\"");
     assert!(error.contains("this is an input; remove it"), "{error}");

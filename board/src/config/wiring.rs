@@ -2,36 +2,56 @@
 
 use super::table::Source;
 use super::{
-    BAUD_RATES, Board, CameraConfig, ConfigError, DEBOUNCE_MAX, GPIO_MAX, InputLine, LINE_MAX,
-    OutputLine, SERIAL_MAX, SerialConfig, Wire,
+    BAUD_RATES, Bias, Board, CameraConfig, ConfigError, DEBOUNCE_MAX, Drive, GPIO_MAX, InputLine,
+    LINE_MAX, OutputLine, SERIAL_MAX, SerialConfig, SerialRole, Wire,
 };
-use crate::io::OutputRole;
+use crate::io::{InputRole, OutputRole};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
 
+/// Highest header pin.
+const PIN_MAX: u32 = 400;
+
 #[derive(Clone, Copy, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 enum Role {
     Trigger,
     Teach,
-    Reject,
-    Pass,
+    EncoderA,
+    EncoderB,
+    EncoderStep,
+    Interlock,
     Ready,
-    Fault,
+    Busy,
+    Pass,
+    Reject,
+    #[serde(alias = "fault")]
+    Error,
     Heartbeat,
 }
 
+enum Direction {
+    In(InputRole),
+    Out(OutputRole),
+}
+
 impl Role {
-    fn output(self) -> Option<OutputRole> {
+    fn direction(self) -> Direction {
         match self {
-            Role::Trigger | Role::Teach => None,
-            Role::Reject => Some(OutputRole::Reject),
-            Role::Pass => Some(OutputRole::Pass),
-            Role::Ready => Some(OutputRole::Ready),
-            Role::Fault => Some(OutputRole::Fault),
-            Role::Heartbeat => Some(OutputRole::Heartbeat),
+            Role::Trigger => Direction::In(InputRole::Trigger),
+            Role::Teach => Direction::In(InputRole::Teach),
+            Role::EncoderA => Direction::In(InputRole::EncoderA),
+            Role::EncoderB => Direction::In(InputRole::EncoderB),
+            Role::EncoderStep => Direction::In(InputRole::EncoderStep),
+            Role::Interlock => Direction::In(InputRole::Interlock),
+            Role::Ready => Direction::Out(OutputRole::Ready),
+            Role::Busy => Direction::Out(OutputRole::Busy),
+            Role::Pass => Direction::Out(OutputRole::Pass),
+            Role::Reject => Direction::Out(OutputRole::Reject),
+            Role::Error => Direction::Out(OutputRole::Fault),
+            Role::Heartbeat => Direction::Out(OutputRole::Heartbeat),
         }
     }
 }
@@ -50,6 +70,22 @@ enum Level {
     Inactive,
 }
 
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum BiasName {
+    Disabled,
+    PullUp,
+    PullDown,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum DriveName {
+    PushPull,
+    OpenDrain,
+    OpenSource,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GpioTable {
@@ -59,22 +95,24 @@ pub(super) struct GpioTable {
     active: Polarity,
     fail_safe: Option<Spanned<Level>>,
     debounce_us: Option<Spanned<u32>>,
+    bias: Option<BiasName>,
+    drive: Option<Spanned<DriveName>>,
+    pin: Option<Spanned<u32>>,
+    pinmux: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum SerialRole {
+enum SerialRoleName {
     Results,
+    Commands,
+    Modbus,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SerialTable {
-    #[allow(
-        dead_code,
-        reason = "one role so far; the key is there so that a file says what a port is for"
-    )]
-    role: SerialRole,
+    role: Spanned<SerialRoleName>,
     path: Spanned<PathBuf>,
     baud: Spanned<u32>,
 }
@@ -122,17 +160,73 @@ pub(super) fn gpio(
                 ));
             }
         }
-        let wire = Wire { chip, line: number, active_low: line.active == Polarity::Low };
-        match role.output() {
-            Some(role) => board.outputs.push(output(source, role, wire, line)?),
-            None => {
-                let input = input(source, wire, line)?;
-                *(if role == Role::Trigger { &mut board.trigger } else { &mut board.teach }) =
-                    Some(input);
+        let wire = wire(source, chip, number, line)?;
+        match role.direction() {
+            Direction::Out(role) => board.outputs.push(output(source, role, wire, line)?),
+            Direction::In(role) => {
+                let input = input(source, role, wire, line)?;
+                match role {
+                    InputRole::Trigger => board.trigger = Some(input),
+                    InputRole::Teach => board.teach = Some(input),
+                    InputRole::EncoderA
+                    | InputRole::EncoderB
+                    | InputRole::EncoderStep
+                    | InputRole::Interlock => board.inputs.push(input),
+                }
             }
         }
     }
-    Ok(())
+    encoder(source, tables)
+}
+
+/// Half an encoder counts nothing, and two encoders count different things.
+fn encoder(source: &Source<'_>, tables: &[Spanned<GpioTable>]) -> Result<(), ConfigError> {
+    let place = |role| {
+        let table = tables.iter().map(Spanned::get_ref).find(|t| *t.role.get_ref() == role);
+        table.map(|t| t.role.span())
+    };
+    let (a, b) = (place(Role::EncoderA), place(Role::EncoderB));
+    let quadrature = a.clone().or(b.clone());
+    let wrong = match (a, b, place(Role::EncoderStep)) {
+        (Some(_), Some(_), None) | (None, None, _) => return Ok(()),
+        (Some(at), None, None) => (at, "encoder_a without encoder_b", "wire both"),
+        (None, Some(at), None) => (at, "encoder_b without encoder_a", "wire both"),
+        (_, _, Some(at)) => {
+            let at = quadrature.unwrap_or(at);
+            (at, "two encoders", "keep encoder_a and encoder_b, or encoder_step")
+        }
+    };
+    Err(source.error(&wrong.0, "[[gpio]] role", wrong.1, wrong.2))
+}
+
+fn wire(
+    source: &Source<'_>,
+    chip: PathBuf,
+    number: u32,
+    line: &GpioTable,
+) -> Result<Wire, ConfigError> {
+    let text = chip.to_string_lossy();
+    if text.is_empty() || text.contains('\0') || text.trim() == "label:" {
+        let remedy = "name a device as /dev/gpiochip0, or label:NAME (gpiodetect lists the labels)";
+        return Err(source.error(&line.chip.span(), "[[gpio]] chip", "not a chip", remedy));
+    }
+    let pin = match &line.pin {
+        Some(pin) => Some(source.within(pin, 1..=PIN_MAX, "[[gpio]] pin")?),
+        None => None,
+    };
+    let bias = line.bias.map(|bias| match bias {
+        BiasName::Disabled => Bias::Disabled,
+        BiasName::PullUp => Bias::PullUp,
+        BiasName::PullDown => Bias::PullDown,
+    });
+    Ok(Wire {
+        chip,
+        line: number,
+        active_low: line.active == Polarity::Low,
+        bias,
+        pin,
+        pinmux: line.pinmux.clone(),
+    })
 }
 
 fn output(
@@ -154,8 +248,11 @@ fn output(
         let remedy = "set \"active\" or \"inactive\", whichever is safe on this machine";
         return Err(source.error(&line.role.span(), "[[gpio]] fail_safe", what, remedy));
     };
-    // Both say that all is well, which a dead camera must never say.
-    let promise = matches!(role, OutputRole::Pass | OutputRole::Ready | OutputRole::Heartbeat);
+    // They say that all is well, which a dead camera must never say.
+    let promise = match role {
+        OutputRole::Pass | OutputRole::Ready | OutputRole::Heartbeat => true,
+        OutputRole::Reject | OutputRole::Fault | OutputRole::Busy => false,
+    };
     let active = *fail_safe.get_ref() == Level::Active;
     if promise && active {
         let what = format!("{role} would be active with nobody inspecting");
@@ -166,10 +263,24 @@ fn output(
             "set \"inactive\"",
         ));
     }
-    Ok(OutputLine { role, wire, fail_safe: active })
+    let drive = match line.drive.as_ref().map(|drive| *drive.get_ref()) {
+        None | Some(DriveName::PushPull) => Drive::PushPull,
+        Some(DriveName::OpenDrain) => Drive::OpenDrain,
+        Some(DriveName::OpenSource) => Drive::OpenSource,
+    };
+    Ok(OutputLine { role, wire, drive, fail_safe: active })
 }
 
-fn input(source: &Source<'_>, wire: Wire, line: &GpioTable) -> Result<InputLine, ConfigError> {
+fn input(
+    source: &Source<'_>,
+    role: InputRole,
+    wire: Wire,
+    line: &GpioTable,
+) -> Result<InputLine, ConfigError> {
+    if let Some(drive) = &line.drive {
+        let what = "this is an input";
+        return Err(source.error(&drive.span(), "[[gpio]] drive", what, "remove it"));
+    }
     if let Some(fail_safe) = &line.fail_safe {
         return Err(source.error(
             &fail_safe.span(),
@@ -183,7 +294,7 @@ fn input(source: &Source<'_>, wire: Wire, line: &GpioTable) -> Result<InputLine,
         Some(debounce) => source.within(debounce, 0..=most, "[[gpio]] debounce_us")?,
         None => 0,
     };
-    Ok(InputLine { wire, debounce: Duration::from_micros(u64::from(debounce)) })
+    Ok(InputLine { role, wire, debounce: Duration::from_micros(u64::from(debounce)) })
 }
 
 pub(super) fn serial(
@@ -217,7 +328,16 @@ pub(super) fn serial(
                 format!("set one of {rates}"),
             ));
         }
-        board.serial.push(SerialConfig { path, baud });
+        let role = match port.role.get_ref() {
+            SerialRoleName::Results => SerialRole::Results,
+            SerialRoleName::Commands => SerialRole::Commands,
+            SerialRoleName::Modbus => SerialRole::Modbus,
+        };
+        if role == SerialRole::Modbus && board.serial.iter().any(|s| s.role == role) {
+            let what = "a second port for Modbus";
+            return Err(source.error(&port.role.span(), "[[serial]] role", what, "keep one"));
+        }
+        board.serial.push(SerialConfig { role, path, baud });
     }
     Ok(())
 }
