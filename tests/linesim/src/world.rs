@@ -276,6 +276,7 @@ impl World {
             self.oracle.clear_belt(self.now)?;
             self.belt.repaired();
         }
+        self.oracle.acknowledged();
         self.line.handle(Timestamp(self.now), Event::Reset);
         self.act()
     }
