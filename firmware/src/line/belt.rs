@@ -40,13 +40,15 @@ pub(super) struct Belt {
     last: Option<Sample>,
     /// Where the present measurement of the speed began.
     since: Option<Sample>,
+    /// All that it has moved, either way.
+    moved: u64,
     /// In counts per second; never negative, a reversing belt has none.
     speed: i64,
 }
 
 impl Belt {
     pub(super) fn new() -> Self {
-        Self { samples: HistoryBuf::new(), last: None, since: None, speed: 0 }
+        Self { samples: HistoryBuf::new(), last: None, since: None, moved: 0, speed: 0 }
     }
 
     /// True once a first sample is there.
@@ -62,6 +64,11 @@ impl Belt {
     /// When the belt came to where it is.
     pub(super) fn at(&self) -> Option<Timestamp> {
         self.last.map(|s| s.at)
+    }
+
+    /// All that the belt has moved, either way. Stands still where the encoder does.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// Where the belt will be in `lead_us` if it keeps its speed.
@@ -86,6 +93,7 @@ impl Belt {
             self.restart(sample);
             return Heard::Jump;
         }
+        self.moved = self.moved.saturating_add(place.abs_diff(last.place));
         self.last = Some(sample);
         self.samples.write(sample);
         let since = self.since.unwrap_or(last);
@@ -166,7 +174,8 @@ mod tests {
     #[test]
     fn a_jump_and_a_sample_out_of_order_are_told_apart() {
         let mut belt = heard(&[(0, 0), (10, 100)]);
-        let hear = |belt: &mut Belt, ms: i64, place: i64| belt.hear(Timestamp(ms * 1000), place, 10_000);
+        let hear =
+            |belt: &mut Belt, ms: i64, place: i64| belt.hear(Timestamp(ms * 1000), place, 10_000);
         assert_eq!(hear(&mut belt, 5, 50), Heard::OutOfOrder);
         assert_eq!(belt.place(), 100);
         assert_eq!(hear(&mut belt, 20, 251), Heard::Moved);

@@ -147,7 +147,7 @@ impl Line {
         };
         self.last_trigger = Some(self.last_trigger.map_or(at, |last| last.max(at)));
         self.last_place = Some(self.last_place.map_or(window.place, |p| p.max(window.place)));
-        (self.last_edge, self.still_edges) = (Some((at, window.place)), 0);
+        (self.last_edge, self.still_edges) = (Some((at, self.belt.moved())), 0);
         let refused = if out_of_order {
             Some(Why::OutOfOrder)
         } else if !self.ready() {
@@ -187,13 +187,14 @@ impl Line {
 
     /// Looks for an encoder that is dead: edges of parts without any travel.
     fn note_still_edge(&mut self, edge: &Window) {
-        let Travel::Counts { debounce, .. } = self.config.travel() else {
+        if matches!(self.config.travel(), Travel::Time { .. }) {
+            return;
+        }
+        let moved = self.belt.moved();
+        let Some((at, moved_before)) = self.last_edge.replace((edge.at, moved)) else {
             return;
         };
-        let Some((at, place)) = self.last_edge.replace((edge.at, edge.place)) else {
-            return;
-        };
-        if edge.place.abs_diff(place) >= debounce.unsigned_abs() {
+        if moved != moved_before {
             self.still_edges = 0;
         } else if edge.at.0.saturating_sub(at.0) >= self.config.debounce_us() {
             self.still_edges += 1;

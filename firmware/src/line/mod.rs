@@ -124,8 +124,9 @@ pub struct Line {
     last_trigger: Option<Timestamp>,
     /// Where the foremost trigger was; by counts only.
     last_place: Option<i64>,
-    /// The latest edge of any kind, and how many came since the belt last moved.
-    last_edge: Option<(Timestamp, i64)>,
+    /// The latest edge of any kind, with what the belt had moved by then, and
+    /// how many came since it last moved.
+    last_edge: Option<(Timestamp, u64)>,
     still_edges: u32,
     late_in_row: u32,
     interlock_closed: bool,

@@ -282,7 +282,12 @@ fn late_verdicts_in_a_row_stop_the_line_and_one_in_time_breaks_the_row() {
     assert_eq!(done[..2], [fire(690, 710), Action::SetReady(false)]);
     assert_eq!((line.fault_kind(), line.counters().late_faults), (Some(Fault::LateVerdicts), 1));
     trigger(&mut line, 800);
-    assert!(actions(&mut line, 800).contains(&publish(4, 800, 800, Outcome::Reject(Why::NotReady))));
+    assert!(actions(&mut line, 800).contains(&publish(
+        4,
+        800,
+        800,
+        Outcome::Reject(Why::NotReady)
+    )));
     line.handle(ms(810), Event::Reset);
     assert_eq!(actions(&mut line, 810), [Action::SetReady(true)]);
 }

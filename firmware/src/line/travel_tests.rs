@@ -129,8 +129,7 @@ fn an_unknown_part_behind_the_foremost_is_rejected() {
     line.handle(ms(80), Event::Trigger { at: ms(80) });
     let outcome = Outcome::Reject(Why::OutOfOrder);
     let at = ms(80);
-    let publish =
-        Action::Publish { part: PartId(1), outcome, triggered_at: at, decided_at: at };
+    let publish = Action::Publish { part: PartId(1), outcome, triggered_at: at, decided_at: at };
     assert_eq!(actions(&mut line, 80), [publish]);
     assert_eq!(run(&mut line, (80, 20), 121), [fire(180)], "in its own window");
 }

@@ -27,9 +27,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>, String>
         match arg.as_str() {
             "--seeds" => {
                 let text = value()?;
-                let ends = text.split_once("..").and_then(|(a, b)| {
-                    Some(a.parse::<u64>().ok()?..b.parse::<u64>().ok()?)
-                });
+                let ends = text
+                    .split_once("..")
+                    .and_then(|(a, b)| Some(a.parse::<u64>().ok()?..b.parse::<u64>().ok()?));
                 parsed.seeds = ends
                     .filter(|r| !r.is_empty())
                     .ok_or_else(|| format!("--seeds {text}: write A..B with A below B"))?;

@@ -164,14 +164,20 @@ impl Oracle {
         self.max_pos = pos;
         for look in 0..LOOKS {
             let way = self.way(look);
-            while let Some(part) = self.parts.get(self.cursors[look]) {
+            while let Some(&part) = self.parts.get(self.cursors[look]) {
+                let number = self.cursors[look];
                 let target = part.pos + way;
                 if pos < target {
                     break;
                 }
                 let arrives = from + ((target - start).max(0) + speed - 1) / speed;
                 let steady = part.steady && arrives - unsteady_at > 100_000;
-                let number = self.cursors[look];
+                // The line could not see it, and holds its output or will soon.
+                let unseen = part.id.is_none() && self.doubt.is_some() && !part.cleared;
+                if unseen && look == LOOKS - 1 {
+                    self.parts[number].cleared = true;
+                    self.tally.unseen += 1;
+                }
                 self.cursors[look] += 1;
                 self.seen += 1;
                 let since_us = match self.scenario.mode {
@@ -260,9 +266,9 @@ impl Oracle {
         let first = self.cursors.into_iter().min().unwrap_or(0);
         for number in first..self.parts.len() {
             let part = &mut self.parts[number];
-            part.cleared = true;
+            let before = std::mem::replace(&mut part.cleared, true);
             if part.id.is_none() {
-                self.tally.unseen += 1;
+                self.tally.unseen += u64::from(!before);
             } else if part.outcome.is_none() {
                 return self.bad(now, number, "no outcome, though the encoder is at fault");
             }

@@ -51,12 +51,7 @@ pub fn run_seed(seed: u64, parts: usize) -> Result<(usize, Tally), Box<Failed>> 
 ///
 /// # Errors
 /// The promise that was broken.
-pub fn run(
-    scenario: Scenario,
-    name: &str,
-    seed: u64,
-    parts: usize,
-) -> Result<Tally, Box<Failed>> {
+pub fn run(scenario: Scenario, name: &str, seed: u64, parts: usize) -> Result<Tally, Box<Failed>> {
     let mut world = World::new(scenario, seed, parts);
     world.run().map_err(|violation| {
         let row = name.to_owned();
@@ -73,9 +68,8 @@ pub fn sweep(
     parts: usize,
     done: impl Fn(u64) + Sync,
 ) -> Result<Table, Box<Failed>> {
-    let rows: Vec<_> = (0..Scenario::ROWS)
-        .map(|row| (Scenario::of_row(row).0, Tally::default()))
-        .collect();
+    let rows: Vec<_> =
+        (0..Scenario::ROWS).map(|row| (Scenario::of_row(row).0, Tally::default())).collect();
     let (table, failed) = (Mutex::new(Table(rows)), Mutex::new(None::<Box<Failed>>));
     let (next, finished) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let stop = AtomicBool::new(false);

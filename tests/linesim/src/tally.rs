@@ -27,16 +27,42 @@ pub struct Tally {
 
 /// Titles of the numbers in the table and in JSON.
 const TITLES: [&str; 15] = [
-    "seeds", "parts", "passed", "judged", "late", "no_frame", "stale", "overload", "not_ready",
-    "disorder", "encoder", "unseen", "checks", "unsteady", "blind",
+    "seeds",
+    "parts",
+    "passed",
+    "judged",
+    "late",
+    "no_frame",
+    "stale",
+    "overload",
+    "not_ready",
+    "disorder",
+    "encoder",
+    "unseen",
+    "checks",
+    "unsteady",
+    "blind",
 ];
 
 impl Tally {
     fn numbers(&self) -> [u64; 15] {
         let r = self.rejected;
         [
-            self.seeds, self.parts, self.passed, r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7],
-            self.unseen, self.checks, self.unsteady, self.blind,
+            self.seeds,
+            self.parts,
+            self.passed,
+            r[0],
+            r[1],
+            r[2],
+            r[3],
+            r[4],
+            r[5],
+            r[6],
+            r[7],
+            self.unseen,
+            self.checks,
+            self.unsteady,
+            self.blind,
         ]
     }
 

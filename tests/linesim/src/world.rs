@@ -11,9 +11,7 @@ use touchstone_board::Timestamp;
 use crate::belt::Belt;
 use crate::oracle::{Oracle, Tally, Violation};
 use crate::random::Random;
-use crate::scenario::{
-    BURST_GAP_US, CAPTURE_US, LEAD_US, Mode, SHELL_LATE_US, SPEED, Scenario,
-};
+use crate::scenario::{BURST_GAP_US, CAPTURE_US, LEAD_US, Mode, SHELL_LATE_US, SPEED, Scenario};
 
 /// A part of a burst is one of so many.
 const BURST: u32 = 20;

@@ -242,8 +242,7 @@ fn make_batch(cache: &Cache, seed: u64, step: usize, size: usize) -> Batch {
 /// Cells of a grid of `side` to compare: half anywhere, half in one window.
 fn sample(rng: &mut ChaCha8Rng, side: usize, count: usize) -> Vec<i64> {
     let window = WINDOW.min(side);
-    let corner =
-        (rng.random_range(0..=side - window), rng.random_range(0..=side - window));
+    let corner = (rng.random_range(0..=side - window), rng.random_range(0..=side - window));
     (0..count.min(side * side))
         .map(|i| {
             let (x, y) = if i % 2 == 0 {
