@@ -55,7 +55,8 @@ pub struct LineTimes {
     /// then of no meaning. Needs `travel_counts`.
     pub pulse_counts: Option<u32>,
     /// Edges closer together than this are one part. With `travel_counts` only,
-    /// and then needed.
+    /// and then needed. An edge is placed to within one report of the encoder,
+    /// so this must be less than the least gap by the counts of one report.
     pub debounce_counts: Option<u32>,
     /// The most counts per second that the encoder can give; more is a fault.
     /// With `travel_counts` only, and then needed.

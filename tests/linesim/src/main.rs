@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use touchstone_linesim::sweep::sweep;
+use touchstone_linesim::sweep::{rates, sweep};
 
 const HELP: &str = "linesim: the line in simulated time, with faults, held against its promises
 
   --seeds A..B   seeds to run, B not included (default 0..96)
   --parts N      parts per seed (default 10000)
+  --rate         instead, 1e6 parts at the stated rate and 1e5 at 120 % of it
   --json         one line of JSON per row instead of the table
 
 Exit status: 0 all promises held, 1 one was broken, 2 wrong use.";
@@ -18,10 +19,11 @@ struct Args {
     seeds: Range<u64>,
     parts: usize,
     json: bool,
+    rate: bool,
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
-    let mut parsed = Args { seeds: 0..96, parts: 10_000, json: false };
+    let mut parsed = Args { seeds: 0..96, parts: 10_000, json: false, rate: false };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value; see --help"));
         match arg.as_str() {
@@ -40,6 +42,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>, String>
                 parsed.parts =
                     parts.ok_or_else(|| format!("--parts {text}: choose 1 to 100000000"))?;
             }
+            "--rate" => parsed.rate = true,
             "--json" => parsed.json = true,
             "--help" | "-h" => return Ok(None),
             other => return Err(format!("{other} is unknown; see --help")),
@@ -62,9 +65,13 @@ fn main() -> ExitCode {
     };
     let total = args.seeds.end - args.seeds.start;
     let began = Instant::now();
-    let swept = sweep(args.seeds, args.parts, |done| {
-        eprint!("\r{done}/{total} seeds, {:.0} s ", began.elapsed().as_secs_f64());
-    });
+    let swept = if args.rate {
+        rates()
+    } else {
+        sweep(args.seeds, args.parts, |done| {
+            eprint!("\r{done}/{total} seeds, {:.0} s ", began.elapsed().as_secs_f64());
+        })
+    };
     eprintln!();
     match swept {
         Ok(table) if args.json => {

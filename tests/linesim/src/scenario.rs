@@ -177,7 +177,7 @@ impl Scenario {
             mode,
             trouble,
             gap_us: GAP_US,
-            debounce_us: BURST_GAP_US * 9 / 10,
+            debounce_us: BURST_GAP_US * 3 / 4,
             gap_more_us: 60_000,
             judge_us: (5_000, 60_000),
             travel_us: TRAVEL_US,

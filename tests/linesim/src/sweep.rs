@@ -108,3 +108,17 @@ pub fn sweep(
         None => Ok(table.into_inner().unwrap_or_else(|e| e.into_inner())),
     }
 }
+
+/// A million parts at the stated rate, a hundred thousand at 120 % of it.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn rates() -> Result<Table, Box<Failed>> {
+    let mut table = Table::default();
+    for (percent, parts) in [(100, 1_000_000), (120, 100_000)] {
+        let name = format!("{percent} % of the stated rate");
+        let tally = run(Scenario::at_rate(percent), &name, 1, parts)?;
+        table.0.push((name, tally));
+    }
+    Ok(table)
+}
