@@ -136,7 +136,9 @@ impl Belt {
 
     fn next_step(&mut self, now: i64, may_turn: bool, random: &mut Random) {
         let t = self.trouble;
-        if self.plan == Plan::Run && may_turn && !self.doubt {
+        // Turns that add up would bring parts that have left back to the sensor.
+        let on_new_ground = self.pos == self.max_pos;
+        if self.plan == Plan::Run && on_new_ground && may_turn && !self.doubt {
             if random.chance(t.stop) && random.chance(450) {
                 self.plan = Plan::Stop(now + 300_000 + random.below(2_000_000));
             } else if random.chance(t.reverse) && random.chance(450) {
