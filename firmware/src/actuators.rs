@@ -3,6 +3,8 @@
 
 use touchstone_board::{IoError, OutputRole, Outputs, Timestamp};
 
+use crate::line::FOREVER;
+
 /// How long PASS stays active after a passed part.
 const PASS_PULSE_US: i64 = 50_000;
 /// Half a period of the heartbeat.
@@ -42,6 +44,15 @@ impl Actuators {
         }
         self.reject_until = self.reject_until.max(Some(until));
         Ok(())
+    }
+
+    /// Ends the reject pulse now, however long it was ordered for.
+    ///
+    /// # Errors
+    /// The line is gone.
+    pub fn release(&mut self) -> Result<(), IoError> {
+        self.reject_until = None;
+        self.outputs.set(OutputRole::Reject, false)
     }
 
     /// Tells the machine that a part passed.
@@ -100,7 +111,8 @@ impl Actuators {
 
     /// When [`Actuators::tick`] next has something to do.
     pub fn poll_at(&self) -> Option<Timestamp> {
-        [self.reject_until, self.pass_until, self.next_beat].into_iter().flatten().min()
+        let reject = self.reject_until.filter(|&until| until != FOREVER);
+        [reject, self.pass_until, self.next_beat].into_iter().flatten().min()
     }
 
     /// Everything inactive, READY first. Goes on after an error, because the
@@ -150,6 +162,19 @@ mod tests {
         actuators.tick(Timestamp(150)).unwrap();
         let seen = wires.0.lock().unwrap().clone();
         assert_eq!(seen, [(OutputRole::Reject, true), (OutputRole::Reject, false)]);
+    }
+
+    #[test]
+    fn a_pulse_without_end_lasts_until_it_is_released() {
+        let (wires, mut actuators) = wired();
+        actuators.fire(FOREVER).unwrap();
+        assert_eq!(actuators.poll_at(), None);
+        actuators.tick(Timestamp(9_000_000)).unwrap();
+        assert_eq!(*wires.0.lock().unwrap(), [(OutputRole::Reject, true)]);
+        actuators.release().unwrap();
+        assert_eq!(wires.0.lock().unwrap().last(), Some(&(OutputRole::Reject, false)));
+        actuators.fire(Timestamp(9_100_000)).unwrap();
+        assert_eq!(wires.0.lock().unwrap().last(), Some(&(OutputRole::Reject, true)));
     }
 
     #[test]

@@ -274,7 +274,13 @@ impl RealLine<'_> {
                     let published = Published { part, outcome, slot, total_us, triggered_at };
                     self.observer.published(&published)?;
                 }
-                Some(Action::FireReject { .. } | Action::SetReady(_)) | None => {}
+                Some(
+                    Action::FireReject { .. }
+                    | Action::EndReject { .. }
+                    | Action::SetReady(_)
+                    | Action::SetBusy(_),
+                )
+                | None => {}
             }
         }
         // A frame whose part was refused has nobody waiting for it.

@@ -196,7 +196,7 @@ impl RunConfig {
             actuator_lead_ms: recipe.actuator_lead_ms.unwrap_or(t.actuator_lead_ms),
             pulse_ms: recipe.pulse_ms.unwrap_or(t.pulse_ms),
             debounce_ms: recipe.debounce_ms.unwrap_or(t.debounce_ms),
-            backlog_max: t.backlog_max,
+            ..t
         };
         LineConfig::try_from(times)
             .map_err(|e| Failure::Use(format!("the recipe's times do not fit this line's: {e}")))
@@ -298,6 +298,13 @@ mod tests {
             "pulse_ms",
             "debounce_ms",
             "backlog_max",
+            "late_max",
+            "judge_p999_ms",
+            "verdict_timeout_ms",
+            "travel_counts",
+            "pulse_counts",
+            "debounce_counts",
+            "counts_per_s_max",
         ] {
             assert!(text.contains(&format!("{key} = ")), "{key} is not in the example");
         }

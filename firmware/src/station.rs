@@ -55,6 +55,8 @@ pub fn actuate(
 ) -> Result<Option<Action>, Failure> {
     match action {
         Action::FireReject { until, .. } => actuators.fire(until).map_err(wiring)?,
+        Action::EndReject { .. } => actuators.release().map_err(wiring)?,
+        Action::SetBusy(_) => {}
         Action::SetReady(ready) => {
             actuators.set_ready(ready, now).map_err(wiring)?;
             actuators.set_fault(line.fault()).map_err(wiring)?;

@@ -127,7 +127,13 @@ impl<'a> VirtualLine<'a> {
                 Some(Action::Publish { part, outcome, triggered_at, decided_at }) => {
                     self.publish(part, outcome, triggered_at, decided_at, observer)?;
                 }
-                Some(Action::FireReject { .. } | Action::SetReady(_)) | None => {}
+                Some(
+                    Action::FireReject { .. }
+                    | Action::EndReject { .. }
+                    | Action::SetReady(_)
+                    | Action::SetBusy(_),
+                )
+                | None => {}
             }
         }
         Ok(())

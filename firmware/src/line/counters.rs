@@ -32,10 +32,18 @@ pub struct Counters {
     pub rejected_not_ready: u64,
     /// Rejected: triggers in the wrong order.
     pub rejected_out_of_order: u64,
+    /// Rejected: the encoder's count could not be true.
+    pub rejected_encoder: u64,
     /// Verdicts for parts that were already decided.
     pub verdicts_late: u64,
     /// Other answers without a question.
     pub events_unexpected: u64,
+    /// Times that the encoder's count could not be true. Each stops the line.
+    pub encoder_faults: u64,
+    /// Counts of the encoder that were older than one heard before.
+    pub encoder_out_of_order: u64,
+    /// Times that too many verdicts in a row were late. Each stops the line.
+    pub late_faults: u64,
     /// Pulses of the reject output.
     pub pulses: u64,
     /// Rejected parts whose window prolonged a pulse.
@@ -63,6 +71,7 @@ impl Counters {
             Why::Overload => &mut self.rejected_overload,
             Why::NotReady => &mut self.rejected_not_ready,
             Why::OutOfOrder => &mut self.rejected_out_of_order,
+            Why::Encoder => &mut self.rejected_encoder,
         };
         *counter += 1;
     }

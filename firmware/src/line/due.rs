@@ -2,33 +2,32 @@
 //! [`Line::next_action`].
 
 use super::part::{Input, Part, Stage};
-use super::{Action, Line, Outcome, Pulse, Trace, Why};
+use super::window::Gate;
+use super::{Action, FOREVER, Fault, Line, Outcome, Pulse, Trace, Why};
+use touchstone_board::time::Timestamp;
 
 impl Line {
     pub(super) fn due_pulse(&mut self) -> Option<Action> {
-        let due = |p: &&mut Part| {
-            p.stage.is_reject() && !p.fired && self.now >= self.config.deadline(p.at)
-        };
-        let (opens, closes) = if let Some(part) = self.parts.iter_mut().find(due) {
-            part.fired = true;
-            (self.config.deadline(part.at), self.config.closes(part.at))
+        let (since, until) = if self.fault == Some(Fault::Encoder) {
+            if self.pulse.is_some_and(|p| p.until == FOREVER) {
+                return None;
+            }
+            (self.now, FOREVER)
         } else {
-            let spill = self.spill.as_mut().filter(|s| !s.fired && self.now >= s.opens)?;
-            spill.fired = true;
-            (spill.opens, spill.closes)
+            self.opened()?
         };
-        if self.now.0 - opens.0 > self.config.lead_us() {
+        if self.now.0 - since.0 > self.config.lead_us() {
             // The actuator starts after the part has arrived: it may be missed.
             self.counters.pulses_late += 1;
         }
         let pulse = match self.pulse {
-            Some(open) if open.until >= opens && open.until > self.now => {
+            Some(open) if open.until >= since && open.until > self.now => {
                 self.counters.pulses_merged += 1;
-                Pulse { at: open.at, until: open.until.max(closes) }
+                Pulse { at: open.at, until: open.until.max(until) }
             }
             Some(_) | None => {
                 self.counters.pulses += 1;
-                Pulse { at: opens, until: closes }
+                Pulse { at: since, until }
             }
         };
         self.pulse = Some(pulse);
@@ -36,21 +35,62 @@ impl Line {
         Some(Action::FireReject { at: pulse.at, until: pulse.until })
     }
 
-    pub(super) fn ready_change(&mut self) -> Option<Action> {
-        let ready = self.ready();
-        if self.ready_shown == Some(ready) {
+    /// The next window of a reject that has opened; marks it as fired.
+    fn opened(&mut self) -> Option<(Timestamp, Timestamp)> {
+        for part in self.parts.iter_mut().filter(|p| p.stage.is_reject() && !p.fired) {
+            if let Gate::Open { since, until } = part.window.gate {
+                part.fired = true;
+                return Some((since, until));
+            }
+        }
+        let spill = self.spill.as_mut().filter(|s| !s.fired && !s.first.is_ahead())?;
+        spill.fired = true;
+        let since = match spill.first.gate {
+            Gate::Open { since, .. } => since,
+            Gate::Ahead | Gate::Past => self.now,
+        };
+        // The last part's window may not have opened yet.
+        Some((since, spill.last.until_at_latest(&self.config)))
+    }
+
+    /// The end of a pulse that has no end in time.
+    pub(super) fn due_end(&mut self) -> Option<Action> {
+        let pulse = self.pulse.filter(|p| p.until == FOREVER)?;
+        let open = |p: &Part| p.fired && p.stage.is_reject() && !p.window.is_past();
+        let spilled = self.spill.as_ref().is_some_and(|s| s.fired && !s.last.is_past());
+        if self.fault == Some(Fault::Encoder) || spilled || self.parts.iter().any(open) {
             return None;
         }
-        self.ready_shown = Some(ready);
+        self.pulse = None;
+        self.trace.write(Trace::PulseEnd { at: self.now });
+        Some(Action::EndReject { at: pulse.at })
+    }
+
+    pub(super) fn ready_change(&mut self) -> Option<Action> {
+        let ready = self.ready();
+        let shown = Some((ready, self.fault));
+        if self.ready_shown == shown {
+            return None;
+        }
+        self.ready_shown = shown;
         self.trace.write(Trace::Ready { ready, at: self.now });
         Some(Action::SetReady(ready))
+    }
+
+    pub(super) fn busy_change(&mut self) -> Option<Action> {
+        let busy = self.parts.iter().any(|p| !p.stage.is_decided());
+        if self.busy_shown == busy {
+            return None;
+        }
+        self.busy_shown = busy;
+        Some(Action::SetBusy(busy))
     }
 
     pub(super) fn due_publish(&mut self) -> Option<Action> {
         for part in self.parts.iter_mut().filter(|p| !p.published) {
             if let Stage::Decided { outcome, at } = part.stage {
                 part.published = true;
-                let (triggered_at, part) = (part.at, part.id);
+                let (triggered_at, part) = (part.window.at, part.id);
                 return Some(Action::Publish { part, outcome, triggered_at, decided_at: at });
             }
         }
@@ -68,12 +108,12 @@ impl Line {
 
     pub(super) fn due_capture(&mut self) -> Option<Action> {
         let index = self.parts.iter().position(|p| matches!(p.stage, Stage::Triggered))?;
-        let Part { id, at, .. } = *self.parts.get(index)?;
+        let Part { id, window, .. } = *self.parts.get(index)?;
         self.step(index, Input::CaptureAsked);
         Some(Action::Capture {
             part: id,
-            not_before: self.config.capture_from(at),
-            by: self.config.capture_by(at),
+            not_before: self.config.capture_from(window.at),
+            by: self.config.capture_by(window.at),
         })
     }
 

@@ -12,131 +12,94 @@
 //! # Important terms
 //! - **Trigger**: the instant a part crosses the sensor. Everything else is
 //!   counted from it.
+//! - **Travel**: what measures the way from sensor to actuator ([`Travel`]).
+//!   Time, where the belt has one speed; else the encoder, a second and equal
+//!   clock ([`Event::Encoder`]). The picture is always taken by time: the camera
+//!   stands at the sensor.
 //! - **Deadline** of a part: `trigger + travel - actuator lead`. At this
 //!   instant the actuator must start if the part is to be rejected, so a
-//!   verdict that arrives at the deadline or later is too late.
+//!   verdict that arrives at the deadline or later is too late. By counts, the
+//!   lead is turned into counts by the speed measured over the last 10 ms or
+//!   more, so a belt that changes its speed within that time and the lead has
+//!   its pulses early or late by the difference; and a part whose belt stands
+//!   is given up by a timeout ([`LineConfig::deadline`]).
 //! - **Window** of a part: `[deadline, deadline + pulse)`, the time in which
 //!   the reject output must be active if the part is rejected.
 //! - **Backlog**: parts without an outcome. Over `backlog_max` a new part is
 //!   rejected at once; nothing queues up.
+//! - **Fault**: what stops the line until a person has looked ([`Fault`]).
 //!
 //! # What the reject output does, exactly
-//! If the shell calls [`Line::next_action`] at every [`Line::poll_at`], the
-//! output is active at an instant `t` if and only if `t` lies in the window of
-//! a rejected part. Overlapping windows merge into one pulse. The window of a
-//! passed part therefore sees the output active only where it overlaps the
-//! window of a rejected neighbour, which [`LineConfig`] makes impossible when
-//! `debounce >= pulse`. (One exception, on the safe side: parts rejected
-//! because the table of parts was full share one window that spans them all.)
+//! If the shell calls [`Line::next_action`] after every event and at every
+//! [`Line::poll_at`], the output is active at an instant `t` if and only if `t`
+//! lies in the window of a rejected part. Overlapping windows merge into one
+//! pulse. The window of a passed part therefore sees the output active only
+//! where it overlaps the window of a rejected neighbour, which [`LineConfig`]
+//! makes impossible when `debounce >= pulse`. Two exceptions, on the safe side:
+//! parts rejected because the table of parts was full share one window that
+//! spans them all; and from [`Fault::Encoder`] to its acknowledgement the
+//! output stays active, because nobody knows which part is where.
+//!
+//! # A belt that stops and reverses
+//! Windows only go forward: what has opened does not open again. A pulse by
+//! counts stays active while the belt stands in it or has gone back, until the
+//! part has been carried past. A pulse by time ends by time; where the belt may
+//! stop in front of the actuator, give the pulse in counts. An edge from a part
+//! that comes back to the sensor is a bounce, known by its place.
+//!
+//! What cannot be known: an encoder that falls silent looks like a belt that
+//! stands. Edges that keep coming without any travel give it away
+//! ([`STILL_EDGES_MAX`]); rejected parts that reach the actuator before that
+//! are lost.
 
+mod belt;
 mod config;
 mod counters;
 mod due;
+mod event;
+mod flow;
 mod part;
 #[cfg(test)]
 mod script_tests;
 #[cfg(test)]
 mod sim_tests;
 mod spill;
+mod times;
 mod trace;
+#[cfg(test)]
+mod travel_tests;
+mod window;
 
-pub use config::{BACKLOG_MAX, ConfigError, LineConfig, LineTimes};
+pub use config::{LineConfig, Travel, VERDICT_TIMEOUT_MS_DEFAULT, Width};
 pub use counters::Counters;
+pub use event::{Action, Event, FOREVER};
+pub use flow::STILL_EDGES_MAX;
 pub use part::{Outcome, PartId, Verdict, Why};
+pub use times::{BACKLOG_MAX, ConfigError, LineTimes};
 pub use trace::{TRACE_LEN, Trace};
 
+use belt::Belt;
 use heapless::{Deque, HistoryBuf};
 use part::{Input, Part, Stage};
+use serde::Serialize;
 use spill::Spill;
 use touchstone_board::time::Timestamp;
+use window::Gate;
 
 /// Parts between trigger and the end of their window. [`LineConfig`] refuses
 /// timings under which more could exist.
 pub const PARTS_IN_FLIGHT_MAX: usize = 256;
 
-/// What the world tells the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A part crossed the sensor at `at` (the kernel's stamp, not the time of
-    /// the call).
-    Trigger {
-        /// When the edge happened.
-        at: Timestamp,
-    },
-    /// The camera delivered a frame for `part`, exposed at `exposed_at`.
-    FrameReady {
-        /// The part that the frame was asked for.
-        part: PartId,
-        /// When the sensor was exposed.
-        exposed_at: Timestamp,
-    },
-    /// The camera could not deliver a frame for `part`.
-    FrameMissing {
-        /// The part that the frame was asked for.
-        part: PartId,
-    },
-    /// The judge finished with `part`.
-    Judged {
-        /// The part that was judged.
-        part: PartId,
-        /// What the judge says.
-        verdict: Verdict,
-    },
-    /// The interlock (guard, conveyor run) closed or opened. Starts closed.
-    Interlock {
-        /// True: the line may run.
-        closed: bool,
-    },
-    /// Camera, model and outputs work, or one of them does not. Starts working.
-    Health {
-        /// True: all work.
-        ok: bool,
-    },
-    /// A person acknowledged a missed pulse.
-    Reset,
-    /// Nothing happened; time passed.
-    Tick,
-}
-
-/// What the shell has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Take the newest frame exposed in `[not_before, by]` for `part`.
-    Capture {
-        /// The part to take it for.
-        part: PartId,
-        /// Earliest exposure; an older frame shows another part.
-        not_before: Timestamp,
-        /// Latest exposure; afterwards the part has left the picture.
-        by: Timestamp,
-    },
-    /// Judge the frame held for `part`.
-    Judge {
-        /// The part to judge.
-        part: PartId,
-    },
-    /// Hold the reject output active now and until `until`; `at` is when the
-    /// pulse began. A later `FireReject` with the same `at` prolongs it.
-    FireReject {
-        /// Start of the merged pulse.
-        at: Timestamp,
-        /// End of the merged pulse.
-        until: Timestamp,
-    },
-    /// Set the READY output, which lets the conveyor run.
-    SetReady(bool),
-    /// The outcome of `part` is final: report it and free its frame. Comes
-    /// exactly once per part.
-    Publish {
-        /// The part.
-        part: PartId,
-        /// Pass, or reject with the reason.
-        outcome: Outcome,
-        /// When the part crossed the sensor.
-        triggered_at: Timestamp,
-        /// When the outcome became final.
-        decided_at: Timestamp,
-    },
+/// What stops the line until [`Event::Reset`]; the graver one is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Too many late verdicts in a row: the judge does not keep up.
+    LateVerdicts,
+    /// A rejected part went by without its pulse.
+    MissedPulse,
+    /// The encoder's count cannot be true. The reject output stays active.
+    Encoder,
 }
 
 /// A pulse of the reject output.
@@ -154,21 +117,30 @@ pub struct Line {
     next_id: PartId,
     parts: Deque<Part, PARTS_IN_FLIGHT_MAX>,
     spill: Option<Spill>,
+    belt: Belt,
     /// The part that the judge is busy with; it may already be late.
     judging: Option<PartId>,
     pulse: Option<Pulse>,
     last_trigger: Option<Timestamp>,
+    /// Where the foremost trigger was; by counts only.
+    last_place: Option<i64>,
+    /// The latest edge of any kind, with what the belt had moved by then, and
+    /// how many came since it last moved.
+    last_edge: Option<(Timestamp, u64)>,
+    still_edges: u32,
+    late_in_row: u32,
     interlock_closed: bool,
     healthy: bool,
-    /// A rejected part went by without its pulse; only [`Event::Reset`] clears it.
-    fault: bool,
-    ready_shown: Option<bool>,
+    fault: Option<Fault>,
+    ready_shown: Option<(bool, Option<Fault>)>,
+    busy_shown: bool,
     counters: Counters,
     trace: HistoryBuf<Trace, TRACE_LEN>,
 }
 
 impl Line {
-    /// A line with no parts on it, ready as soon as the shell polls it.
+    /// A line with no parts on it, ready as soon as the shell polls it and, by
+    /// counts, has said where the belt is.
     pub fn new(config: LineConfig) -> Self {
         Self {
             config,
@@ -176,13 +148,19 @@ impl Line {
             next_id: PartId(0),
             parts: Deque::new(),
             spill: None,
+            belt: Belt::new(),
             judging: None,
             pulse: None,
             last_trigger: None,
+            last_place: None,
+            last_edge: None,
+            still_edges: 0,
+            late_in_row: 0,
             interlock_closed: true,
             healthy: true,
-            fault: false,
+            fault: None,
             ready_shown: None,
+            busy_shown: false,
             counters: Counters::default(),
             trace: HistoryBuf::new(),
         }
@@ -221,11 +199,20 @@ impl Line {
 
     /// True if parts may come.
     pub fn ready(&self) -> bool {
-        self.interlock_closed && self.healthy && !self.fault
+        let placed = match self.config.travel() {
+            Travel::Time { .. } => true,
+            Travel::Counts { .. } => self.belt.is_known(),
+        };
+        self.interlock_closed && self.healthy && placed && self.fault.is_none()
     }
 
-    /// True if a rejected part went by without its pulse.
+    /// True if a person has to look: see [`Line::fault_kind`].
     pub fn fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// What a person has to look at.
+    pub fn fault_kind(&self) -> Option<Fault> {
         self.fault
     }
 
@@ -234,6 +221,7 @@ impl Line {
         self.advance(now);
         match event {
             Event::Trigger { at } => self.trigger(at),
+            Event::Encoder { at, counts } => self.encoder(at, counts),
             Event::FrameReady { part, exposed_at } => self.frame(part, exposed_at),
             Event::FrameMissing { part } => self.feed(part, Input::FrameLost),
             Event::Judged { part, verdict } => {
@@ -244,7 +232,7 @@ impl Line {
             }
             Event::Interlock { closed } => self.interlock_closed = closed,
             Event::Health { ok } => self.healthy = ok,
-            Event::Reset => self.fault = false,
+            Event::Reset => self.reset(),
             Event::Tick => {}
         }
         // A trigger that is reported late may be past its deadline already.
@@ -255,151 +243,36 @@ impl Line {
     pub fn next_action(&mut self, now: Timestamp) -> Option<Action> {
         self.advance(now);
         self.due_pulse()
+            .or_else(|| self.due_end())
             .or_else(|| self.ready_change())
             .or_else(|| self.due_publish())
+            .or_else(|| self.busy_change())
             .or_else(|| self.due_capture())
             .or_else(|| self.due_judge())
     }
 
-    /// When the line next has something to do if no event comes before.
-    /// Ask after [`Line::next_action`] said `None`.
+    /// When the line next has something to do if no event comes before. Ask
+    /// after [`Line::next_action`] said `None`. By counts, only what has a limit
+    /// in time is in here; windows open and close with the encoder's events.
     pub fn poll_at(&self) -> Option<Timestamp> {
+        let of_window = |gate: Gate, at: Timestamp| match (gate, self.config.travel()) {
+            (Gate::Ahead, Travel::Time { deadline_us, .. }) => Some(Timestamp(at.0 + deadline_us)),
+            (Gate::Ahead, Travel::Counts { .. }) | (Gate::Past, _) => None,
+            (Gate::Open { since, .. }, _) => Some(since),
+        };
         let of_part = |p: &Part| match p.stage {
             // A frame exposed at the last instant still counts, so the time
             // to give up is one tick later. The deadline is never before it.
             Stage::Triggered | Stage::Capturing => {
-                Some(Timestamp(self.config.capture_by(p.at).0 + 1))
+                Some(Timestamp(self.config.capture_by(p.window.at).0 + 1))
             }
-            Stage::Held | Stage::Judging => Some(self.config.deadline(p.at)),
-            Stage::Decided { outcome, .. } => {
-                (outcome.is_reject() && !p.fired).then(|| self.config.deadline(p.at))
-            }
+            Stage::Held | Stage::Judging => Some(self.config.deadline(p.window.at)),
+            Stage::Decided { outcome, .. } => (outcome.is_reject() && !p.fired)
+                .then(|| of_window(p.window.gate, p.window.at))
+                .flatten(),
         };
-        let of_spill = self.spill.filter(|s| !s.fired).map(|s| s.opens);
+        let of_spill = self.spill.as_ref().filter(|s| !s.fired);
+        let of_spill = of_spill.and_then(|s| of_window(s.first.gate, s.first.at));
         self.parts.iter().filter_map(of_part).chain(of_spill).min()
-    }
-
-    /// Lets time reach `now`: deadlines pass, finished parts leave.
-    fn advance(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        for index in 0..self.parts.len() {
-            let Some(part) = self.parts.get(index).copied() else {
-                break;
-            };
-            if part.stage.is_decided() {
-                continue;
-            }
-            if self.now >= self.config.deadline(part.at) {
-                self.step(index, Input::DeadlinePassed);
-            } else if self.now > self.config.capture_by(part.at) && part.stage.lacks_frame() {
-                self.step(index, Input::FrameLost);
-            }
-        }
-        self.note_missed_pulses();
-        while self.parts.front().is_some_and(|p| p.is_gone(self.now, &self.config)) {
-            self.parts.pop_front();
-        }
-        if self.spill.is_some_and(|s| s.unpublished == 0 && s.fired && self.now >= s.closes) {
-            self.spill = None;
-        }
-    }
-
-    /// A rejected part whose window went by unfired has escaped. That is the
-    /// one failure this machine exists to prevent, so it stops the line.
-    fn note_missed_pulses(&mut self) {
-        for part in self.parts.iter_mut() {
-            let closes = self.config.closes(part.at);
-            if part.stage.is_reject() && !part.fired && self.now >= closes {
-                part.fired = true;
-                self.fault = true;
-                self.counters.pulses_missed += 1;
-                self.trace.write(Trace::PulseMissed { part: part.id, at: self.now });
-            }
-        }
-        if let Some(spill) = &mut self.spill
-            && !spill.fired
-            && self.now >= spill.closes
-        {
-            spill.fired = true;
-            self.fault = true;
-            self.counters.pulses_missed += 1;
-        }
-    }
-
-    fn trigger(&mut self, at: Timestamp) {
-        // An edge cannot lie in the future; a clock that says so is not believed.
-        let at = at.min(self.now);
-        self.counters.triggers += 1;
-        let since_last = self.last_trigger.map(|last| at.0.saturating_sub(last.0));
-        if since_last.is_some_and(|us| us.abs() < self.config.debounce_us()) {
-            self.counters.bounces += 1;
-            self.trace.write(Trace::Bounce { at });
-            return;
-        }
-        let out_of_order = since_last.is_some_and(|us| us < 0);
-        self.last_trigger = Some(self.last_trigger.map_or(at, |last| last.max(at)));
-        let refused = if out_of_order {
-            Some(Why::OutOfOrder)
-        } else if !self.ready() {
-            Some(Why::NotReady)
-        } else if self.spill.is_some() || self.backlog() >= self.config.backlog_max() {
-            Some(Why::Overload)
-        } else {
-            None
-        };
-        let id = self.next_id;
-        self.next_id = id.next();
-        self.counters.parts += 1;
-        // Spilled parts are published by counting up, so none may come between.
-        let spilling = self.spill.is_some_and(|s| s.unpublished > 0);
-        if spilling || self.parts.push_back(Part::new(id, at)).is_err() {
-            self.spill(id, at);
-        } else if let Some(why) = refused {
-            self.step(self.parts.len() - 1, Input::Refused(why));
-        }
-    }
-
-    fn frame(&mut self, id: PartId, exposed_at: Timestamp) {
-        let Some(at) = self.parts.iter().find(|p| p.id == id).map(|p| p.at) else {
-            self.counters.events_unexpected += 1;
-            return;
-        };
-        let in_time = self.config.capture_from(at)..=self.config.capture_by(at);
-        let input =
-            if in_time.contains(&exposed_at) { Input::FrameInTime } else { Input::FrameStale };
-        self.feed(id, input);
-    }
-
-    fn feed(&mut self, id: PartId, input: Input) {
-        match self.parts.iter().position(|p| p.id == id) {
-            Some(index) => self.step(index, input),
-            None => self.unexpected(input),
-        }
-    }
-
-    /// An answer that no longer (or never did) have a question.
-    fn unexpected(&mut self, input: Input) {
-        if matches!(input, Input::Good | Input::Bad) {
-            self.counters.verdicts_late += 1;
-        } else {
-            self.counters.events_unexpected += 1;
-        }
-    }
-
-    /// The one place where a part changes its stage.
-    fn step(&mut self, index: usize, input: Input) {
-        let now = self.now;
-        let Some(part) = self.parts.get_mut(index) else {
-            return;
-        };
-        let (id, prev) = (part.id, part.stage);
-        let Some(next) = prev.step(input, now) else {
-            return self.unexpected(input);
-        };
-        part.stage = next;
-        self.trace.write(Trace::Step { part: id, prev, next, why: input, at: now });
-        if let Stage::Decided { outcome, .. } = next {
-            self.counters.count(outcome);
-        }
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 use touchstone_board::time::Timestamp;
 
-use super::LineConfig;
+use super::window::Window;
 
 /// Identity of a part, given at its trigger and carried through capture,
 /// verdict, pulse and report. Wraps after four thousand million parts.
@@ -58,6 +58,8 @@ pub enum Why {
     NotReady,
     /// The trigger was reported after that of a later part.
     OutOfOrder,
+    /// The encoder's count cannot be true.
+    Encoder,
 }
 
 impl Why {
@@ -72,6 +74,7 @@ impl Why {
             Self::Overload => "overload",
             Self::NotReady => "not_ready",
             Self::OutOfOrder => "out_of_order",
+            Self::Encoder => "encoder",
         }
     }
 }
@@ -87,6 +90,7 @@ impl fmt::Display for Why {
             Self::Overload => "too many parts without a verdict",
             Self::NotReady => "the line was not ready",
             Self::OutOfOrder => "its trigger was reported after a later one",
+            Self::Encoder => "the encoder's count cannot be true",
         })
     }
 }
@@ -157,6 +161,8 @@ pub enum Input {
     DeadlinePassed,
     /// The line does not take the part in.
     Refused(Why),
+    /// The encoder's count cannot be true.
+    EncoderFault,
 }
 
 impl From<Verdict> for Input {
@@ -211,6 +217,10 @@ impl Stage {
                 Self::Triggered | Self::Capturing | Self::Held | Self::Judging,
                 Input::DeadlinePassed,
             ) => reject(Why::Late),
+            (
+                Self::Triggered | Self::Capturing | Self::Held | Self::Judging,
+                Input::EncoderFault,
+            ) => reject(Why::Encoder),
 
             (
                 Self::Triggered,
@@ -257,7 +267,8 @@ impl Stage {
                 | Input::Good
                 | Input::Bad
                 | Input::DeadlinePassed
-                | Input::Refused(_),
+                | Input::Refused(_)
+                | Input::EncoderFault,
             ) => None,
         }
     }
@@ -267,20 +278,20 @@ impl Stage {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub(super) id: PartId,
-    pub(super) at: Timestamp,
+    pub(super) window: Window,
     pub(super) stage: Stage,
     pub(super) fired: bool,
     pub(super) published: bool,
 }
 
 impl Part {
-    pub(super) fn new(id: PartId, at: Timestamp) -> Self {
-        Self { id, at, stage: Stage::Triggered, fired: false, published: false }
+    pub(super) fn new(id: PartId, window: Window) -> Self {
+        Self { id, window, stage: Stage::Triggered, fired: false, published: false }
     }
 
     /// True once nothing remains to be done for this part.
-    pub(super) fn is_gone(&self, now: Timestamp, config: &LineConfig) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         let dealt_with = self.fired || !self.stage.is_reject();
-        self.stage.is_decided() && self.published && dealt_with && now >= config.closes(self.at)
+        self.stage.is_decided() && self.published && dealt_with && self.window.is_past()
     }
 }

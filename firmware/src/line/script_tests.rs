@@ -11,6 +11,8 @@ const TIMES: LineTimes = LineTimes {
     pulse_ms: 20,
     debounce_ms: 5,
     backlog_max: 3,
+    late_max: 2,
+    ..LineTimes::DEFAULT
 };
 
 fn ms(t: i64) -> Timestamp {
@@ -23,8 +25,10 @@ fn line() -> Line {
     line
 }
 
+/// All but BUSY, which has a story of its own.
 fn actions(line: &mut Line, now: i64) -> Vec<Action> {
-    std::iter::from_fn(|| line.next_action(ms(now))).collect()
+    let all = std::iter::from_fn(|| line.next_action(ms(now)));
+    all.filter(|a| !matches!(a, Action::SetBusy(_))).collect()
 }
 
 fn trigger(line: &mut Line, at: i64) {
@@ -236,6 +240,86 @@ fn a_trigger_older_than_its_window_is_a_missed_pulse() {
 }
 
 #[test]
+fn busy_holds_from_the_trigger_to_the_report() {
+    let mut line = line();
+    let all =
+        |line: &mut Line, t| -> Vec<_> { std::iter::from_fn(|| line.next_action(ms(t))).collect() };
+    trigger(&mut line, 0);
+    assert_eq!(all(&mut line, 0), [Action::SetBusy(true), capture(0, 0)]);
+    trigger(&mut line, 5);
+    assert_eq!(all(&mut line, 5), [capture(1, 5)]);
+    line.handle(ms(6), Event::FrameMissing { part: PartId(0) });
+    let none = Outcome::Reject(Why::NoFrame);
+    assert_eq!(all(&mut line, 6), [publish(0, 0, 6, none)]);
+    line.handle(ms(7), Event::FrameMissing { part: PartId(1) });
+    assert_eq!(all(&mut line, 7), [publish(1, 5, 7, none), Action::SetBusy(false)]);
+}
+
+#[test]
+fn late_verdicts_in_a_row_stop_the_line_and_one_in_time_breaks_the_row() {
+    let mut line = line();
+    let late = |line: &mut Line, part: u32, at: i64| {
+        trigger(line, at);
+        actions(line, at);
+        frame(line, at, part, at);
+        actions(line, at);
+        let done = actions(line, at + 90);
+        judged(line, at + 95, part, Verdict::Good);
+        actions(line, at + 95);
+        assert!(done.contains(&publish(part, at, at + 90, Outcome::Reject(Why::Late))), "{done:?}");
+        done
+    };
+    late(&mut line, 0, 0);
+    trigger(&mut line, 200);
+    actions(&mut line, 200);
+    frame(&mut line, 200, 1, 200);
+    actions(&mut line, 200);
+    judged(&mut line, 210, 1, Verdict::Bad);
+    actions(&mut line, 290);
+    late(&mut line, 2, 400);
+    assert_eq!(line.fault_kind(), None);
+    let done = late(&mut line, 3, 600);
+    assert_eq!(done[..2], [fire(690, 710), Action::SetReady(false)]);
+    assert_eq!((line.fault_kind(), line.counters().late_faults), (Some(Fault::LateVerdicts), 1));
+    trigger(&mut line, 800);
+    assert!(actions(&mut line, 800).contains(&publish(
+        4,
+        800,
+        800,
+        Outcome::Reject(Why::NotReady)
+    )));
+    line.handle(ms(810), Event::Reset);
+    assert_eq!(actions(&mut line, 810), [Action::SetReady(true)]);
+}
+
+#[test]
+fn a_verdict_has_a_timeout_of_its_own() {
+    let times = LineTimes { verdict_timeout_ms: Some(50), ..TIMES };
+    let mut line = Line::new(LineConfig::try_from(times).unwrap());
+    trigger(&mut line, 0);
+    actions(&mut line, 0);
+    frame(&mut line, 1, 0, 0);
+    actions(&mut line, 1);
+    assert_eq!(line.poll_at(), Some(ms(50)));
+    let late = publish(0, 0, 50, Outcome::Reject(Why::Late));
+    assert_eq!(actions(&mut line, 50), [late]);
+    assert_eq!(line.poll_at(), Some(ms(90)), "the window is where it was");
+    assert_eq!(actions(&mut line, 90), [fire(90, 110)]);
+}
+
+#[test]
+fn a_graver_fault_is_shown_though_ready_is_low_already() {
+    let mut line = line();
+    trigger(&mut line, 0);
+    actions(&mut line, 0);
+    line.handle(ms(1), Event::FrameMissing { part: PartId(0) });
+    line.handle(ms(2), Event::Interlock { closed: false });
+    assert!(actions(&mut line, 2).contains(&Action::SetReady(false)));
+    assert_eq!(actions(&mut line, 300), [Action::SetReady(false)]);
+    assert!(line.fault());
+}
+
+#[test]
 fn answers_without_a_question_change_nothing() {
     let mut line = line();
     trigger(&mut line, 0);
@@ -271,7 +355,11 @@ fn a_full_table_spills_and_every_spilled_part_is_reported() {
                     published[part.0 as usize] += 1;
                 }
                 Action::FireReject { .. } => fired += 1,
-                Action::Capture { .. } | Action::Judge { .. } | Action::SetReady(_) => {}
+                Action::Capture { .. }
+                | Action::Judge { .. }
+                | Action::SetReady(_)
+                | Action::SetBusy(_)
+                | Action::EndReject { .. } => {}
             }
         }
     }

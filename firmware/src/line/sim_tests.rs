@@ -64,7 +64,12 @@ const TIMES: LineTimes = LineTimes {
     pulse_ms: 60,
     debounce_ms: 20,
     backlog_max: 6,
+    late_max: 0,
+    ..LineTimes::DEFAULT
 };
+/// A window opens so long after the trigger, and is so long.
+const OPENS_US: i64 = 485_000;
+const PULSE_US: i64 = 60_000;
 
 struct World {
     line: Line,
@@ -172,7 +177,8 @@ impl World {
                     let end = self.ledger.pulses.entry(at.0).or_insert(until.0);
                     *end = (*end).max(until.0);
                 }
-                Action::SetReady(_) => {}
+                Action::SetReady(_) | Action::SetBusy(_) => {}
+                Action::EndReject { .. } => panic!("by time, pulses end by themselves"),
                 Action::Publish { part, outcome, .. } => {
                     self.ledger.outcomes.entry(part.0).or_default().push(outcome);
                 }
@@ -218,21 +224,20 @@ impl World {
             + c.rejected_stale_frame
             + c.rejected_overload
             + c.rejected_not_ready
-            + c.rejected_out_of_order;
+            + c.rejected_out_of_order
+            + c.rejected_encoder;
         assert_eq!(c.rejected, reasons);
     }
 }
 
 /// Checks the promises on what the world saw.
 fn check(ledger: &Ledger) {
-    let config = LineConfig::try_from(TIMES).unwrap();
     let mut windows: Vec<(i64, i64)> = Vec::new();
     for (part, at) in &ledger.triggers {
         let outcomes = ledger.outcomes.get(part).map_or(&[][..], Vec::as_slice);
         assert_eq!(outcomes.len(), 1, "part {part} has outcomes {outcomes:?}");
         if outcomes[0].is_reject() {
-            let (opens, closes) =
-                (config.deadline(Timestamp(*at)).0, config.closes(Timestamp(*at)).0);
+            let (opens, closes) = (at + OPENS_US, at + OPENS_US + PULSE_US);
             match windows.last_mut() {
                 Some(last) if last.1 >= opens => last.1 = closes,
                 Some(_) | None => windows.push((opens, closes)),
@@ -370,7 +375,10 @@ proptest! {
                             line.handle(Timestamp(now), Event::FrameReady { part, exposed_at });
                         }
                     }
-                    Action::FireReject { .. } | Action::SetReady(_) => {}
+                    Action::FireReject { .. }
+                    | Action::EndReject { .. }
+                    | Action::SetReady(_)
+                    | Action::SetBusy(_) => {}
                 }
             }
         }

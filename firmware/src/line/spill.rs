@@ -4,6 +4,7 @@
 
 use touchstone_board::Timestamp;
 
+use super::window::Window;
 use super::{Line, Outcome, PartId, Trace, Why};
 
 /// Parts for which there was no slot. They are all rejected, share one window
@@ -15,33 +16,37 @@ pub(super) struct Spill {
     /// Of the first of the unpublished parts.
     pub(super) triggered_at: Timestamp,
     pub(super) decided_at: Timestamp,
-    pub(super) opens: Timestamp,
-    pub(super) closes: Timestamp,
+    /// The shared window begins with this part's and ends with the last one's.
+    pub(super) first: Window,
+    pub(super) last: Window,
     pub(super) fired: bool,
 }
 
 impl Line {
     /// Rejects a part for which there is no slot.
-    pub(super) fn spill(&mut self, id: PartId, at: Timestamp) {
-        let (opens, closes) = (self.config.deadline(at), self.config.closes(at));
+    pub(super) fn spill(&mut self, id: PartId, window: Window) {
         self.counters.count(Outcome::Reject(Why::Overload));
         self.trace.write(Trace::Spilled { part: id, at: self.now });
         let fresh = Spill {
             next: id,
             unpublished: 0,
-            triggered_at: at,
+            triggered_at: window.at,
             decided_at: self.now,
-            opens,
-            closes,
+            first: window,
+            last: window,
             fired: false,
         };
         let spill = self.spill.get_or_insert(fresh);
         if spill.unpublished == 0 {
-            (spill.next, spill.triggered_at, spill.decided_at) = (id, at, self.now);
+            (spill.next, spill.triggered_at, spill.decided_at) = (id, window.at, self.now);
         }
         spill.unpublished += 1;
-        spill.opens = spill.opens.min(opens);
-        spill.closes = spill.closes.max(closes);
+        if (window.place, window.at) < (spill.first.place, spill.first.at) {
+            spill.first = window;
+        }
+        if (window.place, window.at) > (spill.last.place, spill.last.at) {
+            spill.last = window;
+        }
         // A pulse that is already running must be prolonged.
         spill.fired = false;
     }

@@ -4,8 +4,8 @@ use core::fmt;
 
 use touchstone_board::time::Timestamp;
 
-use super::PartId;
 use super::part::{Input, Stage};
+use super::{Fault, PartId};
 
 /// Transitions that are remembered: about twenty parts' worth.
 pub const TRACE_LEN: usize = 128;
@@ -45,11 +45,23 @@ pub enum Trace {
         /// Until.
         until: Timestamp,
     },
+    /// The reject output was released.
+    PulseEnd {
+        /// When.
+        at: Timestamp,
+    },
     /// A rejected part went by without a pulse.
     PulseMissed {
         /// The part.
         part: PartId,
         /// When it was noticed.
+        at: Timestamp,
+    },
+    /// The line stops until a person has looked.
+    Fault {
+        /// Why.
+        fault: Fault,
+        /// When.
         at: Timestamp,
     },
     /// READY changed.
@@ -70,6 +82,8 @@ impl fmt::Display for Trace {
             Self::Bounce { at } => write!(f, "{} us: trigger bounce", at.0),
             Self::Spilled { part, at } => write!(f, "{} us: part {part}: no slot", at.0),
             Self::Pulse { at, until } => write!(f, "{} us: reject until {} us", at.0, until.0),
+            Self::PulseEnd { at } => write!(f, "{} us: reject ends", at.0),
+            Self::Fault { fault, at } => write!(f, "{} us: FAULT {fault:?}", at.0),
             Self::PulseMissed { part, at } => write!(f, "{} us: part {part}: NO PULSE", at.0),
             Self::Ready { ready, at } => write!(f, "{} us: ready {ready}", at.0),
         }

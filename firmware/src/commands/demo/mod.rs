@@ -186,6 +186,9 @@ impl Run<'_> {
             // Parts come no closer than 0.8 intervals; a bouncing sensor does.
             debounce_ms: (interval_ms / 3).max(1),
             backlog_max: BACKLOG_MAX,
+            // Nobody is there to acknowledge; the report says how many were late.
+            late_max: 0,
+            ..LineTimes::DEFAULT
         };
         let config = LineConfig::try_from(times).map_err(Failure::usage)?;
         let Some(prompt) = prompts.into_iter().next() else {
