@@ -43,11 +43,11 @@ pub struct NetConfig {
 }
 
 impl NetConfig {
-    /// The default member, `oneprompt-m`: about 1.9 M parameters, 1.3 GMAC per part at 256x256.
+    /// The default member, `oneprompt-m`: about 1.7 M parameters, 1.1 GMAC per part at 256x256.
     pub const M: NetConfig = NetConfig {
         stem: 48,
         c8: 96,
-        blocks8: 2,
+        blocks8: 1,
         c16: 144,
         blocks16: 2,
         lateral: 64,
