@@ -44,6 +44,8 @@ pub struct Bench {
     pub plc: Uart,
     /// The far end of the port for Modbus.
     pub modbus: Uart,
+    /// A port of this host that reaches port 502 of the guest, if this machine has a network.
+    pub modbus_port: Option<u16>,
     /// Where logs go.
     pub folder: PathBuf,
     clock: GuestClock,
@@ -79,6 +81,7 @@ impl Bench {
             agent,
             plc,
             modbus,
+            modbus_port: machine.modbus_port,
             folder: folder.to_owned(),
             clock,
             gpio,

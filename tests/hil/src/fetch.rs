@@ -205,7 +205,8 @@ fn download(layout: &Layout, arch: Arch) -> Outcome<Vec<String>> {
     let mut args = vec!["download", "--print-uris"];
     args.extend(names.iter().map(String::as_str));
     // One line per package: 'URI' FILE SIZE HASH.
-    let text = apt.run("apt-get", &args, &layout.debs)?;
+    // Asked from another folder, because apt leaves out what lies in this one already.
+    let text = apt.run("apt-get", &args, &layout.root)?;
     let files: Vec<String> =
         text.lines().filter_map(|line| line.split(' ').nth(1)).map(str::to_owned).collect();
     if files.len() != names.len() {

@@ -28,12 +28,7 @@ else
     echo "init: no gpio-sim"
 fi
 
-# Names that the board file can rely on whatever the order of things.
-for name in /sys/class/video4linux/video*/name; do
-    if grep -q 'vivid.*vid-cap' "$name" 2>/dev/null; then
-        ln -s "/dev/$(basename "$(dirname "$name")")" /dev/video-vivid
-    fi
-done
+hil-names
 case "$(uname -m)" in
     x86_64) ln -s /dev/ttyS1 /dev/ttyPLC; ln -s /dev/ttyS2 /dev/ttyModbus ;;
     *) ln -s /dev/ttyS0 /dev/ttyPLC; ln -s /dev/ttyS1 /dev/ttyModbus ;;

@@ -19,6 +19,8 @@ const READELF_LIMIT: Duration = Duration::from_secs(30);
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
 
 const INIT: &str = include_str!("init.sh");
+/// Gives the camera its name again after it came back under another number.
+const NAMES: &str = include_str!("names.sh");
 
 /// Loaded at the start, in this order; the agent's bus first. A `?`: not on every architecture.
 const LOADED: [&str; 16] = [
@@ -81,6 +83,7 @@ fn contents(
     }
     archive.add("dev/console", Node::Device(5, 1));
     archive.add("init", Node::File(INIT.as_bytes().to_vec(), true));
+    archive.add("bin/hil-names", Node::File(NAMES.as_bytes().to_vec(), true));
     add_file(&mut archive, "bin/busybox", &fetched.root.join("bin/busybox"))?;
     archive.add("bin/sh", Node::Link("busybox".to_owned()));
     archive.add("sbin/modprobe", Node::Link("/bin/busybox".to_owned()));
@@ -123,7 +126,8 @@ fn contents(
 
 fn add_file(archive: &mut Archive, to: &str, from: &Path) -> Outcome<()> {
     let bytes = fs::read(from).map_err(at("reading", from))?;
-    let program = to.contains("bin/");
+    // The loader of dynamic programs is a program too.
+    let program = to.contains("bin/") || to.contains("/ld-linux");
     archive.add(to, Node::File(bytes, program));
     Ok(())
 }

@@ -1,6 +1,12 @@
 //! What is shown, each in a file of its own.
 
+mod camera;
+mod display;
 mod part;
+mod serial;
+mod stick;
+mod stop;
+mod watchdog;
 
 use crate::bench::Bench;
 use crate::fail::Outcome;
@@ -32,4 +38,12 @@ pub struct Scenario {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: [Scenario; 1] = [part::SCENARIO];
+pub const ALL: [Scenario; 7] = [
+    part::SCENARIO,
+    camera::SCENARIO,
+    stick::SCENARIO,
+    stop::SCENARIO,
+    watchdog::SCENARIO,
+    serial::SCENARIO,
+    display::SCENARIO,
+];

@@ -32,14 +32,20 @@ fn run(bench: &mut Bench) -> Outcome<()> {
 /// A camera that shows the same picture over and over, and a recipe taught from it.
 pub(super) fn set_up(bench: &mut Bench) -> Outcome<()> {
     bench.pull("fault", true)?;
-    bench.sh("v4l2-ctl -d /dev/video-vivid --set-fmt-video=width=640,height=360,pixelformat=YUYV")?;
-    bench.sh("v4l2-ctl -d /dev/video-vivid --set-parm=10")?;
-    // No running time in the picture: it would be another part each time.
-    bench.sh("v4l2-ctl -d /dev/video-vivid -c osd_text_mode=2")?;
+    steady_picture(bench)?;
     let taught = bench.touchstone(&format!(
         "teach --name part --camera --count 3 --config {CONFIG} --out /run/recipes/part"
     ))?;
     must(taught.code == 0, || format!("teach ended with {}: {}", taught.code, taught.text))
+}
+
+/// Ten pictures per second, all the same.
+pub(super) fn steady_picture(bench: &mut Bench) -> Outcome<()> {
+    bench.sh("v4l2-ctl -d /dev/video-vivid --set-fmt-video=width=640,height=360,pixelformat=YUYV")?;
+    bench.sh("v4l2-ctl -d /dev/video-vivid --set-parm=10")?;
+    // No running time in the picture: it would be another part each time.
+    bench.sh("v4l2-ctl -d /dev/video-vivid -c osd_text_mode=2")?;
+    Ok(())
 }
 
 /// Runs the line until READY.
@@ -99,7 +105,7 @@ fn timing(bench: &mut Bench, what: &str, from_us: i64, to_us: i64) {
 }
 
 /// `SEQUENCE PART VERDICT REASON`.
-fn is_result(part: u32) -> impl Fn(&str) -> bool {
+pub(super) fn is_result(part: u32) -> impl Fn(&str) -> bool {
     let wanted = part.to_string();
     move |line| line.split(' ').nth(1) == Some(wanted.as_str())
 }
