@@ -20,9 +20,7 @@ impl Arch {
         match name {
             "x86_64" => Ok(Arch::X86_64),
             "aarch64" => Ok(Arch::Aarch64),
-            other => {
-                Err(Fail::Use(format!("--arch is '{other}'; there are x86_64 and aarch64")))
-            }
+            other => Err(Fail::Use(format!("--arch is '{other}'; there are x86_64 and aarch64"))),
         }
     }
 

@@ -104,9 +104,12 @@ fn qemu(layout: &Layout, arch: Arch) -> Outcome<()> {
     println!("hil: {} is missing; trying apt-get install {package}", arch.qemu());
     let log = layout.log.join("install-qemu.log");
     let mut install = Command::new("apt-get");
-    install
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["install", "-y", "--no-install-recommends", package]);
+    install.env("DEBIAN_FRONTEND", "noninteractive").args([
+        "install",
+        "-y",
+        "--no-install-recommends",
+        package,
+    ]);
     host::run(Command::new("apt-get").arg("update"), APT_LIMIT, &log)
         .and_then(|_| host::run(&mut install, APT_LIMIT, &log))
         .map_err(|why| {

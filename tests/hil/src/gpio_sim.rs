@@ -88,8 +88,7 @@ fn at_home(headers: &Path, kernel: &str) -> Outcome<PathBuf> {
     let text = fs::read_to_string(&makefile).map_err(at("reading", &makefile))?;
     let home = headers.join("usr/src").display().to_string();
     if !text.contains(&home) {
-        fs::write(&makefile, text.replace("/usr/src", &home))
-            .map_err(at("writing", &makefile))?;
+        fs::write(&makefile, text.replace("/usr/src", &home)).map_err(at("writing", &makefile))?;
     }
     Ok(folder)
 }

@@ -95,21 +95,6 @@ impl Qemu {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for the process to end by itself.
-    ///
-    /// # Errors
-    /// It does not.
-    pub fn ended(&mut self, limit: Duration) -> Outcome<()> {
-        let deadline = Instant::now() + limit;
-        while self.runs() {
-            if Instant::now() >= deadline {
-                return Err(Fail::Seen(format!("QEMU still runs after {limit:?}")));
-            }
-            thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-
     fn wait_for_sockets(&mut self) -> Outcome<()> {
         let deadline = Instant::now() + SOCKETS_LIMIT;
         while !self.socket("agent").exists() || !self.socket("qmp").exists() {

@@ -28,7 +28,8 @@ fn run(bench: &mut Bench) -> Outcome<()> {
     for (name, byte, wanted) in [("black", "000", 0), ("white", "377", 255)] {
         bench.did(format!("draws {name}"));
         // The device says when it is full, which is no failure.
-        bench.sh(&format!("tr '\\000' '\\{byte}' < /dev/zero 2>/dev/null | cat > /dev/fb0; true"))?;
+        bench
+            .sh(&format!("tr '\\000' '\\{byte}' < /dev/zero 2>/dev/null | cat > /dev/fb0; true"))?;
         let picture = shot(bench, name)?;
         let share = picture.share_of(wanted);
         bench.note(&format!("{name} on the screen"), format!("{:.2} %", 100.0 * share));

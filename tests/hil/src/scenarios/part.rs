@@ -41,7 +41,8 @@ pub(super) fn set_up(bench: &mut Bench) -> Outcome<()> {
 
 /// Ten pictures per second, all the same.
 pub(super) fn steady_picture(bench: &mut Bench) -> Outcome<()> {
-    bench.sh("v4l2-ctl -d /dev/video-vivid --set-fmt-video=width=640,height=360,pixelformat=YUYV")?;
+    bench
+        .sh("v4l2-ctl -d /dev/video-vivid --set-fmt-video=width=640,height=360,pixelformat=YUYV")?;
     bench.sh("v4l2-ctl -d /dev/video-vivid --set-parm=10")?;
     // No running time in the picture: it would be another part each time.
     bench.sh("v4l2-ctl -d /dev/video-vivid -c osd_text_mode=2")?;

@@ -25,8 +25,10 @@ fn run(bench: &mut Bench) -> Outcome<()> {
         bench.sh(&format!("stty -F {port} 115200 raw -echo"))?;
     }
     // From the guest to the PLC, and an answer to what the PLC says.
-    bench.sh("(read -r line < /dev/ttyPLC; echo \"heard $line\" > /dev/ttyPLC) >/dev/null 2>&1 &")?;
-    bench.sh("(read -r l < /dev/ttyModbus; echo \"heard $l\" > /dev/ttyModbus) >/dev/null 2>&1 &")?;
+    bench
+        .sh("(read -r line < /dev/ttyPLC; echo \"heard $line\" > /dev/ttyPLC) >/dev/null 2>&1 &")?;
+    bench
+        .sh("(read -r l < /dev/ttyModbus; echo \"heard $l\" > /dev/ttyModbus) >/dev/null 2>&1 &")?;
     bench.did("says hello on both ports");
     bench.plc.send(b"hello plc\n")?;
     bench.modbus.send(b"hello modbus\n")?;
@@ -41,9 +43,8 @@ fn run(bench: &mut Bench) -> Outcome<()> {
 }
 
 fn over_the_network(bench: &mut Bench) -> Outcome<()> {
-    let port = bench
-        .modbus_port
-        .ok_or_else(|| Fail::Broken("this machine has no network".to_owned()))?;
+    let port =
+        bench.modbus_port.ok_or_else(|| Fail::Broken("this machine has no network".to_owned()))?;
     bench.sh("(echo \"hello host\" | nc -l -p 502) >/run/nc.out 2>&1 &")?;
     let deadline = Instant::now() + ECHO_LIMIT;
     // QEMU accepts at once and hangs up where nobody listens in the guest yet.

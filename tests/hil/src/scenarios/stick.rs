@@ -57,7 +57,8 @@ fn run(bench: &mut Bench) -> Outcome<()> {
 fn plug(bench: &mut Bench) -> Outcome<()> {
     bench.did("plugs the stick in");
     let at = Instant::now();
-    let device = json!({ "driver": "usb-storage", "id": "stick", "bus": "xhci.0", "drive": "stick" });
+    let device =
+        json!({ "driver": "usb-storage", "id": "stick", "bus": "xhci.0", "drive": "stick" });
     bench.qmp.run("device_add", device)?;
     wait_for(bench, "ls /dev/sda", "/dev/sda")?;
     bench.did("sees /dev/sda");
