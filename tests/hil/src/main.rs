@@ -1,0 +1,168 @@
+//! `cargo xtask hil`: the real binary against the real Linux drivers, in a VM.
+//!
+//! Packages, kernel module and images are fetched and built once and kept under `target/hil`; each
+//! scenario boots a VM of its own and leaves its logs and its edge table under `target/hil/log`.
+//! Order and presence of what happens are asserted; times are reported, because an emulated
+//! processor's times say nothing about a real one's. `docs/hil.md` is for people.
+
+mod agent;
+mod arch;
+mod bench;
+mod cli;
+mod cpio;
+mod fail;
+mod fetch;
+mod firmware;
+mod gpio_sim;
+mod host;
+mod initramfs;
+mod kernel;
+mod layout;
+mod modules;
+mod prepare;
+mod qemu;
+mod qmp;
+mod scenarios;
+mod table;
+mod uart;
+mod wire;
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde_json::json;
+
+use arch::Arch;
+use bench::{Bench, Report};
+use cli::Cli;
+use fail::{Fail, Outcome};
+use prepare::Prepared;
+use scenarios::Scenario;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let cli = match Cli::parse(&words) {
+        Ok(cli) if cli.help => {
+            println!("{}", cli::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Ok(cli) => cli,
+        Err(why) => return ended(&why, false),
+    };
+    if cli.list {
+        for scenario in scenarios::ALL {
+            println!("{:<10} {}", scenario.name, scenario.about);
+        }
+        return ExitCode::SUCCESS;
+    }
+    match run(&cli) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("hil: {failed} scenarios failed; logs are in target/hil/log");
+            ExitCode::from(1)
+        }
+        Err(why) => ended(&why, cli.allow_skip),
+    }
+}
+
+fn ended(why: &Fail, allow_skip: bool) -> ExitCode {
+    match why {
+        Fail::Missing(_) if allow_skip => {
+            eprintln!("hil: ===== SKIPPED, NOTHING WAS TESTED: {why} =====");
+            ExitCode::SUCCESS
+        }
+        Fail::Missing(_) => {
+            eprintln!("hil: {why}; --allow-skip makes this a skip");
+            ExitCode::from(3)
+        }
+        Fail::Use(_) => {
+            eprintln!("hil: {why}; try `cargo xtask hil --help`");
+            ExitCode::from(2)
+        }
+        Fail::Seen(_) | Fail::Broken(_) => {
+            eprintln!("hil: {why}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Runs what is asked for and says how many scenarios failed.
+fn run(cli: &Cli) -> Outcome<usize> {
+    let started = Instant::now();
+    let prepared = Prepared::new(cli)?;
+    let accel = format!("{:?}", prepared.accel()).to_lowercase();
+    let took = started.elapsed().as_secs_f64();
+    println!("hil: prepared in {took:.1} s; {} under {accel}", cli.arch.name());
+    let wanted = |scenario: &&Scenario| match cli.scenarios.is_empty() {
+        true => cli.arch == Arch::X86_64 || scenario.on_aarch64,
+        false => cli.scenarios.iter().any(|name| name == scenario.name),
+    };
+    let mut failed = 0;
+    for scenario in scenarios::ALL.iter().filter(wanted) {
+        let started = Instant::now();
+        let (report, result) = one(cli, &prepared, scenario);
+        let seconds = started.elapsed().as_secs_f64();
+        failed += usize::from(result.is_err());
+        tell(cli, scenario, &report, &result, seconds);
+    }
+    println!("hil: all in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(failed)
+}
+
+fn one(cli: &Cli, prepared: &Prepared, scenario: &Scenario) -> (Report, Outcome<()>) {
+    let booted = prepared.layout.scenario_log(cli.arch, scenario.name).and_then(|folder| {
+        let machine = prepared.machine(scenario.extras, &folder)?;
+        Bench::boot(&machine, &folder)
+    });
+    let mut bench = match booted {
+        Ok(bench) => bench,
+        Err(why) => return (Report::default(), Err(why)),
+    };
+    let result = (scenario.run)(&mut bench);
+    if cli.keep && result.is_err() {
+        eprintln!("hil: {} failed; the VM runs on: {}", scenario.name, bench.where_it_is());
+        eprintln!("hil: Enter ends it");
+        // Nothing to read means nobody is there to press it.
+        let _ = std::io::stdin().read(&mut [0]);
+    }
+    match bench.close() {
+        Ok(report) => (report, result),
+        Err(why) => (Report::default(), result.and(Err(why))),
+    }
+}
+
+fn tell(cli: &Cli, scenario: &Scenario, report: &Report, result: &Outcome<()>, seconds: f64) {
+    let verdict = match result {
+        Ok(()) if report.device_side_only.is_empty() => "pass",
+        Ok(()) => "device side only",
+        Err(_) => "FAIL",
+    };
+    let why = result.as_ref().err().map(ToString::to_string);
+    if cli.json {
+        let notes: serde_json::Map<String, serde_json::Value> =
+            report.notes.iter().map(|(what, value)| (what.clone(), json!(value))).collect();
+        let record = json!({
+            "scenario": scenario.name,
+            "arch": cli.arch.name(),
+            "result": verdict,
+            "why": why,
+            "device_side_only": report.device_side_only,
+            "seconds": seconds,
+            "notes": notes,
+        });
+        println!("{record}");
+        return;
+    }
+    println!("\n== {}: {verdict} in {seconds:.1} s: {}", scenario.name, scenario.about);
+    for missing in &report.device_side_only {
+        println!("   DEVICE SIDE ONLY: {missing}");
+    }
+    for (what, value) in &report.notes {
+        println!("   {what}: {value}");
+    }
+    print!("{}", report.table);
+    if let Some(why) = why {
+        println!("   FAILED: {why}");
+    }
+}

@@ -1,0 +1,91 @@
+//! A USB stick, plugged in and pulled while somebody reads from it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Extras, Scenario};
+use crate::bench::{Bench, SHELL_LIMIT};
+use crate::fail::{Fail, Outcome, must};
+
+pub const SCENARIO: Scenario = Scenario {
+    name: "stick",
+    about: "a USB stick appears, is read, and is pulled while it is being read",
+    extras: Extras { stick: true, network: false, restarts: false },
+    on_aarch64: false,
+    run,
+};
+
+const PLUG_LIMIT: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(100);
+/// Enough to be still reading when the stick is pulled, emulated or not.
+const FILE_MB: u32 = 48;
+
+fn run(bench: &mut Bench) -> Outcome<()> {
+    plug(bench)?;
+    bench.agent.ok("mkfs.vfat -n RECIPES /dev/sda", PLUG_LIMIT)?;
+    bench.sh("mount -t vfat /dev/sda /mnt")?;
+    let write = format!("dd if=/dev/urandom of=/mnt/big bs=1M count={FILE_MB} && sync");
+    bench.agent.ok(&write, 4 * PLUG_LIMIT)?;
+    let sum = bench.agent.ok("md5sum < /mnt/big", 2 * PLUG_LIMIT)?;
+    bench.sh("umount /mnt")?;
+    pull(bench)?;
+
+    plug(bench)?;
+    bench.sh("mount -t vfat -o ro,nosuid,nodev,noexec /dev/sda /mnt")?;
+    let again = bench.agent.ok("md5sum < /mnt/big", 2 * PLUG_LIMIT)?;
+    must(sum == again, || format!("the stick came back with {again} instead of {sum}"))?;
+    bench.sh("umount /mnt && mount -t vfat -o ro,nosuid,nodev,noexec /dev/sda /mnt")?;
+    bench.sh("(md5sum < /mnt/big; echo $? >/run/read.code) >/run/read.out 2>&1 &")?;
+    let reads = bench.agent.sh("cat /run/read.code", SHELL_LIMIT)?;
+    must(reads.code != 0, || "all was read before the stick could be pulled".to_owned())?;
+    pull(bench)?;
+    let code = wait_for(bench, "cat /run/read.code", "the reader ends")?;
+    let said = bench.sh("cat /run/read.out")?;
+    must(code.trim() != "0", || format!("a reader read all of a pulled stick: {said}"))?;
+    bench.note("the reader was told", said.trim());
+    bench.sh("umount /mnt")?;
+    bench.device_side_only(
+        "plugging, pulling and read errors are real; noticing, mounting and importing are the \
+         firmware's and not there yet",
+    );
+    Ok(())
+}
+
+/// Plugs the stick in and waits for its node.
+fn plug(bench: &mut Bench) -> Outcome<()> {
+    bench.did("plugs the stick in");
+    let at = Instant::now();
+    let device =
+        json!({ "driver": "usb-storage", "id": "stick", "bus": "xhci.0", "drive": "stick" });
+    bench.qmp.run("device_add", device)?;
+    wait_for(bench, "ls /dev/sda", "/dev/sda")?;
+    bench.did("sees /dev/sda");
+    bench.note("plugged to node", format!("{:.1} s", at.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Pulls the stick and waits for its node to go.
+fn pull(bench: &mut Bench) -> Outcome<()> {
+    bench.did("pulls the stick");
+    bench.qmp.run("device_del", json!({ "id": "stick" }))?;
+    bench.qmp.event("DEVICE_DELETED", PLUG_LIMIT)?;
+    bench.machine_said("DEVICE_DELETED");
+    wait_for(bench, "test ! -e /dev/sda", "/dev/sda to go")?;
+    Ok(())
+}
+
+fn wait_for(bench: &mut Bench, line: &str, what: &str) -> Outcome<String> {
+    let deadline = Instant::now() + PLUG_LIMIT;
+    loop {
+        let answer = bench.agent.sh(line, SHELL_LIMIT)?;
+        if answer.code == 0 {
+            return Ok(answer.text);
+        }
+        if Instant::now() >= deadline {
+            return Err(Fail::Seen(format!("no {what} within {PLUG_LIMIT:?}: {}", answer.text)));
+        }
+        thread::sleep(LOOK);
+    }
+}
