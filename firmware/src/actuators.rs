@@ -1,6 +1,9 @@
 //! The output lines over time: pulses that end by themselves, READY, and the
 //! heartbeat that lets the conveyor run.
 
+use std::time::Duration;
+
+use touchstone_board::heartbeat::Heartbeat;
 use touchstone_board::{IoError, OutputRole, Outputs, Timestamp};
 
 use crate::line::FOREVER;
@@ -8,7 +11,7 @@ use crate::line::FOREVER;
 /// How long PASS stays active after a passed part.
 const PASS_PULSE_US: i64 = 50_000;
 /// Half a period of the heartbeat.
-const HEARTBEAT_US: i64 = 250_000;
+const HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// Drives the outputs of a line.
 pub struct Actuators {
@@ -16,8 +19,9 @@ pub struct Actuators {
     reject_until: Option<Timestamp>,
     pass_until: Option<Timestamp>,
     ready: bool,
-    beat: bool,
-    next_beat: Option<Timestamp>,
+    /// As last set; not known at first, because the fail-safe level may be either.
+    fault: Option<bool>,
+    heart: Heartbeat,
 }
 
 impl Actuators {
@@ -28,8 +32,8 @@ impl Actuators {
             reject_until: None,
             pass_until: None,
             ready: false,
-            beat: false,
-            next_beat: None,
+            fault: None,
+            heart: Heartbeat::new(HEARTBEAT),
         }
     }
 
@@ -72,20 +76,35 @@ impl Actuators {
     pub fn set_ready(&mut self, ready: bool, now: Timestamp) -> Result<(), IoError> {
         self.outputs.set(OutputRole::Ready, ready)?;
         self.ready = ready;
-        self.next_beat = ready.then_some(now);
-        if !ready && self.beat {
-            self.beat = false;
-            self.outputs.set(OutputRole::Heartbeat, false)?;
-        }
-        Ok(())
+        // A line that is not ready stops the conveyor, whichever way that is wired.
+        if ready { Ok(()) } else { self.beat(now) }
     }
 
-    /// Asks for a person, or no longer.
+    /// Sets BUSY: some part has no outcome yet.
+    ///
+    /// # Errors
+    /// The line is gone.
+    pub fn set_busy(&mut self, busy: bool) -> Result<(), IoError> {
+        self.outputs.set(OutputRole::Busy, busy)
+    }
+
+    /// Asks for a person, or no longer. May be said as often as one likes.
     ///
     /// # Errors
     /// The line is gone.
     pub fn set_fault(&mut self, fault: bool) -> Result<(), IoError> {
-        self.outputs.set(OutputRole::Fault, fault)
+        if self.fault != Some(fault) {
+            self.outputs.set(OutputRole::Fault, fault)?;
+            self.fault = Some(fault);
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self, now: Timestamp) -> Result<(), IoError> {
+        match self.heart.poll(now, self.ready) {
+            Some(level) => self.outputs.set(OutputRole::Heartbeat, level),
+            None => Ok(()),
+        }
     }
 
     /// Ends what is due to end by `now`.
@@ -101,18 +120,13 @@ impl Actuators {
             self.pass_until = None;
             self.outputs.set(OutputRole::Pass, false)?;
         }
-        if self.next_beat.is_some_and(|at| now >= at) {
-            self.beat = !self.beat;
-            self.outputs.set(OutputRole::Heartbeat, self.beat)?;
-            self.next_beat = Some(Timestamp(now.0 + HEARTBEAT_US));
-        }
-        Ok(())
+        self.beat(now)
     }
 
     /// When [`Actuators::tick`] next has something to do.
     pub fn poll_at(&self) -> Option<Timestamp> {
         let reject = self.reject_until.filter(|&until| until != FOREVER);
-        [reject, self.pass_until, self.next_beat].into_iter().flatten().min()
+        [reject, self.pass_until, self.heart.poll_at()].into_iter().flatten().min()
     }
 
     /// Everything inactive, READY first. Goes on after an error, because the
@@ -121,9 +135,15 @@ impl Actuators {
     /// # Errors
     /// The first line that would not be set.
     pub fn rest(&mut self) -> Result<(), IoError> {
-        const ORDER: [OutputRole; 4] =
-            [OutputRole::Ready, OutputRole::Heartbeat, OutputRole::Pass, OutputRole::Reject];
-        self.next_beat = None;
+        const ORDER: [OutputRole; 5] = [
+            OutputRole::Ready,
+            OutputRole::Heartbeat,
+            OutputRole::Pass,
+            OutputRole::Reject,
+            OutputRole::Busy,
+        ];
+        self.heart = Heartbeat::new(HEARTBEAT);
+        self.ready = false;
         self.pass_until = None;
         self.reject_until = None;
         let results = ORDER.map(|role| self.outputs.set(role, false));
@@ -181,7 +201,7 @@ mod tests {
     fn the_heart_beats_only_while_ready() {
         let (wires, mut actuators) = wired();
         actuators.set_ready(true, Timestamp(0)).unwrap();
-        for at in [0, HEARTBEAT_US, 2 * HEARTBEAT_US] {
+        for at in [0, 250_000, 500_000] {
             actuators.tick(Timestamp(at)).unwrap();
         }
         actuators.set_ready(false, Timestamp(600_000)).unwrap();

@@ -7,12 +7,35 @@ use touchstone_models::inspector::{Inspection, Inspector};
 use touchstone_models::picture::Picture;
 use touchstone_models::verdict::{Decision, LatencyRecord, Reason, VerdictRecord};
 
-use crate::line::{BACKLOG_MAX, Outcome, PartId, Verdict, Why};
+use crate::line::{BACKLOG_MAX, LineConfig, Outcome, PartId, Verdict, Why};
 
 /// Judges pictures. Never fails: what cannot be judged is rejected.
 pub trait Judge: Send {
     /// Judges one picture.
     fn judge(&mut self, picture: &Picture) -> Inspection;
+
+    /// Judges by another recipe from now on. May take seconds.
+    ///
+    /// # Errors
+    /// Why not and what to do, in plain words; it then judges as before.
+    fn activate(&mut self, recipe: &str) -> Result<Activated, String> {
+        Err(format!("{recipe}: this line has one recipe only"))
+    }
+}
+
+/// A recipe that is judged by.
+#[derive(Clone, Debug)]
+pub struct Activated {
+    /// What it is chosen by: the name of its folder.
+    pub recipe: String,
+    /// Names of model and recipe, for the records.
+    pub names: Names,
+    /// The first bytes of a hash over model and recipe.
+    pub identity: [u8; 8],
+    /// Its timing, with the machine's where it has none.
+    pub line: LineConfig,
+    /// A good part, to be shown beside others.
+    pub good: Option<Picture>,
 }
 
 impl Judge for Inspector {
@@ -121,7 +144,7 @@ fn reason_of(why: Why) -> Option<Reason> {
         Why::NoFrame => Some(Reason::NoFrame),
         Why::StaleFrame => Some(Reason::StaleFrame),
         Why::Overload => Some(Reason::Overload),
-        Why::NotReady | Why::OutOfOrder => None,
+        Why::NotReady | Why::OutOfOrder | Why::Encoder => None,
     }
 }
 

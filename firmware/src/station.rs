@@ -1,10 +1,12 @@
 //! What the two ways of running a line share: the observer that hears of every
-//! part, and how a line ends.
+//! part and of the line's condition, and how a line ends.
+
+use std::fmt;
 
 use crate::actuators::Actuators;
 use crate::exit::Failure;
-use crate::inspection::Slot;
-use crate::line::{Action, Counters, Line, Outcome, PartId};
+use crate::inspection::{Activated, Slot};
+use crate::line::{Action, Counters, Fault, Outcome, PartId};
 use touchstone_board::{IoError, Timestamp};
 
 /// A part with its final outcome.
@@ -22,6 +24,51 @@ pub struct Published<'a> {
     pub triggered_at: Timestamp,
 }
 
+/// How a line is, for whoever shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Inspecting, as opposed to coming to its end.
+    pub online: bool,
+    /// The next part can come.
+    pub ready: bool,
+    /// Some part has no outcome yet.
+    pub busy: bool,
+    /// What needs a person, if anything does.
+    pub trouble: Option<Trouble>,
+    /// Another recipe is being loaded.
+    pub changing: bool,
+    /// Edges of the inputs that the kernel had to drop.
+    pub edges_lost: u64,
+    /// Times that the camera went away.
+    pub camera_losses: u64,
+    /// The line's own counters.
+    pub counters: Counters,
+}
+
+/// What needs a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The line stopped by itself.
+    Fault(Fault),
+    /// The camera is away; the line goes on when it is back.
+    CameraAway,
+    /// The camera is there and gives no frame that can be used.
+    CameraUnusable,
+}
+
+impl fmt::Display for Trouble {
+    /// What is wrong and what to do, short enough for a status line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fault(Fault::LateVerdicts) => "verdicts too late: acknowledge, then slow down",
+            Self::Fault(Fault::MissedPulse) => "a reject was missed: remove it, acknowledge",
+            Self::Fault(Fault::Encoder) => "encoder: clear the belt, check it, acknowledge",
+            Self::CameraAway => "camera gone: check cable and power",
+            Self::CameraUnusable => "camera unusable: see the log, start again",
+        })
+    }
+}
+
 /// Hears of every part once, in the order in which their outcomes became final.
 pub trait Observer {
     /// A part has its outcome.
@@ -29,6 +76,15 @@ pub trait Observer {
     /// # Errors
     /// Ends the line, for example because nobody reads the results any more.
     fn published(&mut self, part: &Published<'_>) -> Result<(), Failure>;
+
+    /// How the line is, whenever that has changed. Must not wait. False where it
+    /// could not be passed on just now; it is then said again.
+    fn condition(&mut self, _condition: &Condition) -> bool {
+        true
+    }
+
+    /// Parts are judged by another recipe from now on.
+    fn activated(&mut self, _recipe: Activated) {}
 }
 
 /// How a line ended.
@@ -49,17 +105,15 @@ pub fn wiring(error: IoError) -> Failure {
 /// The output lines are gone.
 pub fn actuate(
     action: Action,
-    line: &Line,
     actuators: &mut Actuators,
     now: Timestamp,
 ) -> Result<Option<Action>, Failure> {
     match action {
         Action::FireReject { until, .. } => actuators.fire(until).map_err(wiring)?,
         Action::EndReject { .. } => actuators.release().map_err(wiring)?,
-        Action::SetBusy(_) => {}
+        Action::SetBusy(busy) => actuators.set_busy(busy).map_err(wiring)?,
         Action::SetReady(ready) => {
             actuators.set_ready(ready, now).map_err(wiring)?;
-            actuators.set_fault(line.fault()).map_err(wiring)?;
         }
         Action::Publish { outcome: Outcome::Pass, .. } => {
             actuators.passed(now).map_err(wiring)?;

@@ -19,7 +19,7 @@ use crate::actuators::Actuators;
 use crate::exit::Failure;
 use crate::inspection::{Judge, Slots, judge_timed, verdict_of};
 use crate::line::{Action, Event, Line, LineConfig, Outcome, PartId};
-use crate::station::{Ending, Observer, Published, actuate, wiring};
+use crate::station::{Condition, Ending, Observer, Published, Trouble, actuate, wiring};
 
 /// How often an awaited frame is asked for.
 const FRAME_POLL_US: i64 = 500;
@@ -53,6 +53,7 @@ pub struct VirtualLine<'a> {
     wanted: VecDeque<Wanted>,
     verdict: Option<Verdict>,
     parts_max: u64,
+    told: Option<Condition>,
 }
 
 impl<'a> VirtualLine<'a> {
@@ -73,6 +74,7 @@ impl<'a> VirtualLine<'a> {
             wanted: VecDeque::new(),
             verdict: None,
             parts_max,
+            told: None,
         }
     }
 
@@ -118,7 +120,7 @@ impl<'a> VirtualLine<'a> {
         }
         self.line.handle(now, Event::Tick);
         while let Some(action) = self.line.next_action(now) {
-            match actuate(action, &self.line, &mut self.actuators, now)? {
+            match actuate(action, &mut self.actuators, now)? {
                 Some(Action::Capture { part, not_before, .. }) => {
                     let ask_at = not_before.max(now);
                     self.wanted.push_back(Wanted { part, not_before, ask_at });
@@ -136,7 +138,24 @@ impl<'a> VirtualLine<'a> {
                 | None => {}
             }
         }
+        self.actuators.set_fault(self.line.fault()).map_err(wiring)?;
+        self.tell(observer);
         Ok(())
+    }
+
+    /// Says how the line is, where that has changed.
+    fn tell(&mut self, observer: &mut dyn Observer) {
+        let condition = Condition {
+            online: true,
+            ready: self.line.ready(),
+            busy: self.line.backlog() > 0,
+            trouble: self.line.fault_kind().map(Trouble::Fault),
+            counters: *self.line.counters(),
+            ..Condition::default()
+        };
+        if self.told != Some(condition) && observer.condition(&condition) {
+            self.told = Some(condition);
+        }
     }
 
     /// Asks for every frame that may be there by now, without letting time pass.

@@ -45,7 +45,7 @@ pub enum Width {
 }
 
 /// A timing under which every part can be followed and judged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineConfig {
     capture_from_us: i64,
     capture_by_us: i64,

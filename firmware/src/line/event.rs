@@ -25,6 +25,9 @@ pub enum Event {
         /// The encoder's count, summed up with its sign since the shell began.
         counts: i64,
     },
+    /// Edges of the encoder were lost, so its count is wrong by nobody knows
+    /// how much. As a count that cannot be true: [`super::Fault::Encoder`].
+    EncoderLost,
     /// The camera delivered a frame for `part`, exposed at `exposed_at`.
     FrameReady {
         /// The part that the frame was asked for.

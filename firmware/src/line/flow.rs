@@ -119,6 +119,13 @@ impl Line {
         (self.last_place, self.last_edge, self.still_edges) = (None, None, 0);
     }
 
+    pub(super) fn encoder_lost(&mut self) {
+        match self.config.travel() {
+            Travel::Time { .. } => {}
+            Travel::Counts { .. } => self.encoder_fault(),
+        }
+    }
+
     /// From here on nobody knows which part is where.
     fn encoder_fault(&mut self) {
         self.counters.encoder_faults += 1;

@@ -216,12 +216,31 @@ impl Line {
         self.fault
     }
 
+    /// Takes over other times, as another recipe has them. False, and nothing
+    /// done, where a part is on the line: its window must stay where it is.
+    #[must_use]
+    pub fn adopt(&mut self, now: Timestamp, config: LineConfig) -> bool {
+        self.advance(now);
+        let pulsing = self.pulse.is_some_and(|p| p.until > self.now);
+        let empty = self.parts.is_empty() && self.spill.is_none() && !pulsing;
+        if empty {
+            self.config = config;
+        }
+        empty
+    }
+
+    /// The times that hold.
+    pub fn config(&self) -> &LineConfig {
+        &self.config
+    }
+
     /// Takes note of `event`, which the shell learned of at `now`.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
         self.advance(now);
         match event {
             Event::Trigger { at } => self.trigger(at),
             Event::Encoder { at, counts } => self.encoder(at, counts),
+            Event::EncoderLost => self.encoder_lost(),
             Event::FrameReady { part, exposed_at } => self.frame(part, exposed_at),
             Event::FrameMissing { part } => self.feed(part, Input::FrameLost),
             Event::Judged { part, verdict } => {
