@@ -32,11 +32,12 @@ pub fn position_level(ratio: f32, prior: &ScalarPrior) -> f32 {
 
 /// Joins the maps, at the size of the change map; all values in 0..1 give values in 0..1.
 ///
-/// `nearest` and `position` may be of any size; they are joined with each other at the size of
-/// `nearest` and brought up bilinearly once, because powers at full size would cost more than the
-/// whole position witness.
+/// `nearest` and `position` may be of any size; they are joined with each other at the finer of
+/// their sizes and brought up bilinearly once, because powers at full size would cost more than
+/// the whole position witness.
 pub fn fuse(constants: &FusionConstants, change: &Map, nearest: &Map, position: &Map) -> Map {
-    let position = position.resize(nearest.width, nearest.height);
+    let (width, height) = (nearest.width.max(position.width), nearest.height.max(position.height));
+    let (nearest, position) = (nearest.resize(width, height), position.resize(width, height));
     let FusionConstants {
         rule, change_weight: wc, nearest_weight: wn, position_weight: wp, ..
     } = *constants;
@@ -45,8 +46,8 @@ pub fn fuse(constants: &FusionConstants, change: &Map, nearest: &Map, position: 
         FusionRule::WeightedMean => wn * n + wp * p,
     };
     let companion = Map {
-        width: nearest.width,
-        height: nearest.height,
+        width,
+        height,
         values: nearest.values.iter().zip(&position.values).map(coarse).collect(),
     };
     let mut fused = companion.resize(change.width, change.height);

@@ -12,7 +12,8 @@ use touchstone_models::picture::Picture;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let number = |i: usize, default: u64| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
+    let number =
+        |i: usize, default: u64| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
     let package = args.first().ok_or("give a model package")?;
     let kind: PartKind = args.get(4).map_or("bracket", String::as_str).parse()?;
     let line = SimulatedLine::new(SimConfig { kind, parts: 0, ..SimConfig::default() })?;
@@ -32,8 +33,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!(
             "{n},{},{:.3},{:.3},{:.4},{:.5},{:.5},{:.5},{:.5}",
             defect.map_or("good".to_owned(), |d| d.to_string()),
-            w.change.statistic, w.position.statistic, w.image.statistic,
-            w.change.p_value, w.position.p_value, w.image.p_value, seen.p_value
+            w.change.statistic,
+            w.position.statistic,
+            w.image.statistic,
+            w.change.p_value,
+            w.position.p_value,
+            w.image.p_value,
+            seen.p_value
         );
         Ok(())
     };

@@ -22,7 +22,10 @@ impl Graph {
     fn numbers(&self, label: &str) -> Result<Vec<f32>> {
         let path = self.0.join(format!("{label}.dat"));
         let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        Ok(bytes[HEADER..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        Ok(bytes[HEADER..]
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect())
     }
 
     /// Pieces of a 1x1 kernel, split by input channel, side by side.
@@ -44,7 +47,8 @@ fn set(conv: &mut Conv2d, weight: Vec<f32>, bias: Vec<f32>, device: &Device) -> 
     let shape = conv.weight.val().dims();
     ensure!(weight.len() == shape.iter().product::<usize>() && bias.len() == shape[0], "{shape:?}");
     conv.weight = Param::from_tensor(Tensor::from_data(TensorData::new(weight, shape), device));
-    conv.bias = Some(Param::from_tensor(Tensor::from_data(TensorData::new(bias, [shape[0]]), device)));
+    conv.bias =
+        Some(Param::from_tensor(Tensor::from_data(TensorData::new(bias, [shape[0]]), device)));
     Ok(())
 }
 
@@ -76,7 +80,13 @@ fn set_block(b: &mut Block, g: &Graph, names: [(&str, &str); 2], device: &Device
     set(&mut b.b, g.numbers(c.0)?, g.numbers(c.1)?, device)
 }
 
-fn set_stage(s: &mut Stage, g: &Graph, mix: &[&str], names: [&str; 5], device: &Device) -> Result<()> {
+fn set_stage(
+    s: &mut Stage,
+    g: &Graph,
+    mix: &[&str],
+    names: [&str; 5],
+    device: &Device,
+) -> Result<()> {
     let outputs = s.mix.weight.val().dims()[0];
     set(&mut s.mix, g.joined(outputs, mix)?, g.numbers(names[0])?, device)?;
     set(&mut s.a, g.numbers(names[1])?, g.numbers(names[2])?, device)?;
@@ -93,21 +103,49 @@ fn main() -> Result<()> {
     let e = &mut model.encoder;
     set_reduce(&mut e.stem, &g.numbers("c1.0")?, g.numbers("conv_3.bias")?, &device)?;
     set_reduce(&mut e.down8, &g.numbers("c5.0")?, g.numbers("conv_7.bias")?, &device)?;
-    set_block(&mut e.blocks8[0], &g, [("c9.0", "conv_11.bias"), ("c13.0", "conv_15.bias")], &device)?;
+    set_block(
+        &mut e.blocks8[0],
+        &g,
+        [("c9.0", "conv_11.bias"), ("c13.0", "conv_15.bias")],
+        &device,
+    )?;
     set_reduce(&mut e.down16, &g.numbers("c18.0")?, g.numbers("conv_20.bias")?, &device)?;
-    set_block(&mut e.blocks16[0], &g, [("c22.0", "conv_24.bias"), ("c26.0", "conv_28.bias")], &device)?;
-    set_block(&mut e.blocks16[1], &g, [("c31.0", "conv_33.bias"), ("c35.0", "conv_37.bias")], &device)?;
+    set_block(
+        &mut e.blocks16[0],
+        &g,
+        [("c22.0", "conv_24.bias"), ("c26.0", "conv_28.bias")],
+        &device,
+    )?;
+    set_block(
+        &mut e.blocks16[1],
+        &g,
+        [("c31.0", "conv_33.bias"), ("c35.0", "conv_37.bias")],
+        &device,
+    )?;
     let lateral = g.numbers("conv_42.einsum.split-over-0.0..64.fix_b")?;
-    set(&mut e.lateral, lateral, g.numbers("conv_42.split-1-over-0.0..64.slice.through_reshape")?, &device)?;
+    set(
+        &mut e.lateral,
+        lateral,
+        g.numbers("conv_42.split-1-over-0.0..64.slice.through_reshape")?,
+        &device,
+    )?;
     let embed8 = g.joined(
         net.embed8,
-        &["conv_50.einsum.concat-einsum-I.0..96.fix_b", "conv_50.einsum.concat-einsum-I.96..160.fix_b"],
+        &[
+            "conv_50.einsum.concat-einsum-I.0..96.fix_b",
+            "conv_50.einsum.concat-einsum-I.96..160.fix_b",
+        ],
     )?;
     set(&mut e.embed8, embed8, g.numbers("conv_50.bias.reshape.2.through_reshape")?, &device)?;
     let embed16 = g.numbers("conv_63.einsum.fix_b")?;
     set(&mut e.embed16, embed16, g.numbers("conv_63.bias.reshape.2.through_reshape")?, &device)?;
     let detail = g.numbers("conv_76.einsum.fix_b")?;
-    set(&mut model.head.detail, detail, g.numbers("conv_76.bias.reshape.2.through_reshape")?, &device)?;
+    set(
+        &mut model.head.detail,
+        detail,
+        g.numbers("conv_76.bias.reshape.2.through_reshape")?,
+        &device,
+    )?;
 
     let g = Graph(from.join("segment"));
     let scalar = |v: f32| Param::from_tensor(Tensor::from_floats([v.ln()], &device));
@@ -120,14 +158,29 @@ fn main() -> Result<()> {
         &mut d.coarse,
         &g,
         &["conv_115.einsum.fix_b"],
-        ["conv_115.bias.reshape.2.through_reshape", "c117.0", "conv_119.bias", "c121.0", "conv_123.bias"],
+        [
+            "conv_115.bias.reshape.2.through_reshape",
+            "c117.0",
+            "conv_119.bias",
+            "c121.0",
+            "conv_123.bias",
+        ],
         &device,
     )?;
     set_stage(
         &mut d.middle,
         &g,
-        &["conv_142.einsum.concat-einsum-slice-I.1.0..64", "conv_142.einsum.concat-einsum-I.64..196.fix_b"],
-        ["conv_142.bias.reshape.2.through_reshape", "c144.0", "conv_146.bias", "c148.0", "conv_150.bias"],
+        &[
+            "conv_142.einsum.concat-einsum-slice-I.1.0..64",
+            "conv_142.einsum.concat-einsum-I.64..196.fix_b",
+        ],
+        [
+            "conv_142.bias.reshape.2.through_reshape",
+            "c144.0",
+            "conv_146.bias",
+            "c148.0",
+            "conv_150.bias",
+        ],
         &device,
     )?;
     set_stage(
@@ -139,7 +192,13 @@ fn main() -> Result<()> {
             "conv_163.einsum.concat-einsum-I.80..96.fix_b",
             "conv_163.einsum.concat-einsum-I.96..112.fix_b",
         ],
-        ["conv_163.bias.reshape.2.through_reshape", "c165.0", "conv_167.bias", "c169.0", "conv_171.bias"],
+        [
+            "conv_163.bias.reshape.2.through_reshape",
+            "c165.0",
+            "conv_167.bias",
+            "c169.0",
+            "conv_171.bias",
+        ],
         &device,
     )?;
     set(&mut d.head, g.numbers("conv_175.einsum.add_n")?, vec![-0.066_072_93], &device)?;

@@ -1,10 +1,10 @@
 //! The board file as it is written, and its way into checked types.
 
 use super::display::{self, DisplayTable};
+use super::fieldbus::{self, ModbusTable};
 use super::storage::{self, StorageTable};
 use super::v4l2::{self, ControlsTable};
 use super::watchdog::{self, WatchdogTable};
-use super::fieldbus::{self, ModbusTable};
 use super::wiring::{self, GpioTable, SerialTable};
 use super::{Board, CameraConfig, ConfigError, FilesConfig};
 use crate::camera::files::RATE_MAX;

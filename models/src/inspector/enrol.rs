@@ -9,9 +9,7 @@ use crate::oneprompt::{Features, OnePrompt};
 use crate::package::ImagePrior;
 use crate::picture::{Picture, Rect};
 use crate::student_t::position::Enrolment;
-use crate::student_t::{
-    LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPrior,
-};
+use crate::student_t::{LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPrior};
 
 /// A prompt, encoded.
 pub(super) struct EnrolledPrompt {
@@ -146,8 +144,11 @@ pub(super) fn enrol_positions(prompts: &[EnrolledPrompt]) -> Result<Enrolment, I
         })
         .collect();
     let grids = grids?;
-    let dim = prompts.first().map_or(1, |p| p.features.patches().dim);
-    Ok(Enrolment::new(grids, PositionPrior::for_unit_rows(dim))?)
+    let (dim, width) = prompts.first().map_or((1, 1), |p| {
+        let patches = p.features.patches();
+        (patches.dim, patches.width as usize)
+    });
+    Ok(Enrolment::new(grids, PositionPrior::for_unit_rows(dim, width))?)
 }
 
 /// The image-level posterior and what it says of each prompt without that prompt.

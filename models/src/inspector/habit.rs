@@ -13,8 +13,9 @@
 const PRIOR_PARTS: f32 = 4.0;
 /// Good parts that must show a certain change at a place before its change is halved.
 const PRIOR_ALARMS: f32 = 1.5;
-/// Neighbourhood of a place on the patch grid, cells to each side.
-const POSITION_SPREAD: usize = 1;
+/// Neighbourhood of a place on the patch grid: this share of its width to each side, one cell at
+/// least.
+const POSITION_SPREAD: f32 = 0.03;
 /// Neighbourhood of a place on the change map: this share of its width to each side.
 const CHANGE_SPREAD: f32 = 0.02;
 /// Keeps a level of zero from dividing.
@@ -42,7 +43,8 @@ pub(super) struct History {
 impl History {
     /// Of position maps with `width` cells a row.
     pub(super) fn of_positions<'a>(maps: impl Iterator<Item = &'a [f32]>, width: usize) -> Self {
-        Self::new(Kind::Position, maps, width, POSITION_SPREAD)
+        let reach = (POSITION_SPREAD * width as f32).round() as usize;
+        Self::new(Kind::Position, maps, width, reach.max(1))
     }
 
     /// Of change maps with `width` cells a row.
@@ -85,8 +87,7 @@ impl History {
         for sum in &mut sums {
             *sum = match self.kind {
                 Kind::Position => {
-                    (PRIOR_PARTS + parts as f32)
-                        / (PRIOR_PARTS + *sum / common.max(LEVEL_FLOOR))
+                    (PRIOR_PARTS + parts as f32) / (PRIOR_PARTS + *sum / common.max(LEVEL_FLOOR))
                 }
                 Kind::Change => PRIOR_ALARMS / (PRIOR_ALARMS + *sum),
             };
@@ -112,7 +113,8 @@ impl Habit {
 
 /// Greatest value within `reach` cells along both axes.
 fn spread(map: &[f32], width: usize, reach: usize) -> Vec<f32> {
-    let along_rows: Vec<f32> = map.chunks(width.max(1)).flat_map(|row| widest(row, reach)).collect();
+    let along_rows: Vec<f32> =
+        map.chunks(width.max(1)).flat_map(|row| widest(row, reach)).collect();
     let height = map.len() / width.max(1);
     let mut out = vec![0.0; map.len()];
     for x in 0..width {

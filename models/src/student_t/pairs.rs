@@ -22,6 +22,20 @@ pub(super) fn dot32(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
+/// Squared distance in f32 with independent lanes, exactly zero for equal patches.
+fn apart32(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_body, a_tail) = a.split_at(a.len() - a.len() % LANES);
+    let (b_body, b_tail) = b.split_at(a_body.len());
+    for (x, y) in a_body.chunks_exact(LANES).zip(b_body.chunks_exact(LANES)) {
+        for i in 0..LANES {
+            lanes[i] += (x[i] - y[i]) * (x[i] - y[i]);
+        }
+    }
+    let tail: f32 = a_tail.iter().zip(b_tail).map(|(x, y)| (x - y) * (x - y)).sum();
+    lanes.iter().sum::<f32>() + tail
+}
+
 /// Rows and columns within `reach` of a cell, clipped to the grid: `(x0, x1, y0, y1)`, ends
 /// exclusive.
 pub(super) fn window(
@@ -91,7 +105,7 @@ fn nearest_in_window(
     let mut best = (f32::INFINITY, cell as u32);
     for other in (y0..y1).flat_map(|y| (x0..x1).map(move |x| y * first.width() + x)) {
         // The plain difference: this is enrolment, and it must not cancel for equal patches.
-        let distance: f32 = x.iter().zip(second.row(other)).map(|(a, b)| (a - b) * (a - b)).sum();
+        let distance = apart32(x, second.row(other));
         if distance < best.0 {
             best = (distance, other as u32);
         }

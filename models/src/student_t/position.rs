@@ -30,8 +30,9 @@ use super::{StudentTError, positive};
 
 /// Largest search window, in cells to each side.
 pub const POSITION_REACH_MAX: usize = 8;
-/// Default search window: 2 of 32 cells, 6 % of the picture to each side.
-pub const POSITION_REACH: usize = 2;
+/// Default search window as a share of the grid's width to each side: 2 of 32 cells, 3 of 64. A
+/// part may shift by 3 % and a cell sees a little beyond itself.
+pub const POSITION_REACH_SHARE: f64 = 0.047;
 /// Squared distance expected between matching unit-length patches of two good parts; sets the
 /// default lambda. A prior: one prompt's weight, soon outvoted.
 pub const PATCH_SPREAD: f64 = 0.1;
@@ -126,13 +127,14 @@ pub struct PositionPrior {
 }
 
 impl PositionPrior {
-    /// The default for L2-normalised rows of `dim` values.
-    pub fn for_unit_rows(dim: usize) -> Self {
+    /// The default for L2-normalised rows of `dim` values on a grid of `width` columns.
+    pub fn for_unit_rows(dim: usize, width: usize) -> Self {
         Self {
             lambda: PATCH_SPREAD / (2.0 * dim.max(1) as f64),
             covariance: Covariance::LowRank,
             reference: Reference::Bank,
-            reach: POSITION_REACH,
+            reach: ((POSITION_REACH_SHARE * width as f64).round() as usize)
+                .clamp(1, POSITION_REACH_MAX),
         }
     }
 }

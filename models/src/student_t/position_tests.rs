@@ -4,6 +4,9 @@ use super::super::NiwPrior;
 use super::*;
 use proptest::prelude::*;
 
+/// The width whose default search window the tests use, whatever the size of their own grids.
+const GRID_WIDTH: usize = 32;
+
 fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     move || {
@@ -124,7 +127,7 @@ fn diagonal_covariance_weighs_each_dimension() {
 fn the_window_forgives_shifts_and_only_within_reach() {
     let (w, h, dim) = (12, 12, 16);
     let base = unit_rows(w, h, dim, 3);
-    let prior = PositionPrior::for_unit_rows(dim);
+    let prior = PositionPrior::for_unit_rows(dim, GRID_WIDTH);
     let mut post =
         enrol(std::slice::from_ref(&base), w, h, dim, prior).posterior().expect("posterior");
     for (dx, dy) in [(0, 0), (1, 0), (-2, 2), (2, 1)] {
@@ -140,7 +143,7 @@ fn the_window_forgives_shifts_and_only_within_reach() {
 fn a_bank_keeps_unregistered_prompts_apart() {
     let (w, h, dim) = (10, 10, 16);
     let (one, two) = (unit_rows(w, h, dim, 5), unit_rows(w, h, dim, 6));
-    let mut post = enrol(&[one.clone(), two.clone()], w, h, dim, PositionPrior::for_unit_rows(dim))
+    let mut post = enrol(&[one.clone(), two.clone()], w, h, dim, PositionPrior::for_unit_rows(dim, GRID_WIDTH))
         .posterior()
         .expect("posterior");
     for good in [&one, &two] {
@@ -148,7 +151,7 @@ fn a_bank_keeps_unregistered_prompts_apart() {
         assert!(worst < 1e-3, "a prompt itself is not novel: {worst}");
     }
     // Against the mean of the two, both prompts look equally strange everywhere.
-    let prior = PositionPrior { reference: Reference::Mean, ..PositionPrior::for_unit_rows(dim) };
+    let prior = PositionPrior { reference: Reference::Mean, ..PositionPrior::for_unit_rows(dim, GRID_WIDTH) };
     let mut mean = enrol(&[one.clone(), two], w, h, dim, prior).posterior().expect("posterior");
     assert!(mean.ratio_map(&one).expect("map")[33] > 0.1);
 }
@@ -158,7 +161,7 @@ fn a_defect_stands_out_where_it_is() {
     let (w, h, dim) = (16, 16, 32);
     let base = unit_rows(w, h, dim, 9);
     let prompts: Vec<Vec<f32>> = (0..3).map(|i| jittered(&base, 0.03, 20 + i)).collect();
-    let mut post = enrol(&prompts, w, h, dim, PositionPrior::for_unit_rows(dim))
+    let mut post = enrol(&prompts, w, h, dim, PositionPrior::for_unit_rows(dim, GRID_WIDTH))
         .posterior()
         .expect("posterior");
     let mut query = jittered(&base, 0.03, 50);
@@ -178,7 +181,7 @@ fn leaving_out_is_enrolling_the_others() {
     let base = unit_rows(w, h, dim, 2);
     let prompts: Vec<Vec<f32>> = (0..4).map(|i| jittered(&base, 0.1, 70 + i)).collect();
     for reference in [Reference::Bank, Reference::Mean] {
-        let prior = PositionPrior { reference, ..PositionPrior::for_unit_rows(dim) };
+        let prior = PositionPrior { reference, ..PositionPrior::for_unit_rows(dim, GRID_WIDTH) };
         let all = enrol(&prompts, w, h, dim, prior);
         for i in 0..4 {
             let mut others = prompts.clone();
@@ -203,7 +206,7 @@ fn the_scale_does_not_jump_with_the_second_prompt() {
     let prompts: Vec<Vec<f32>> = (0..6).map(|i| jittered(&base, amount, 300 + i)).collect();
     let query = jittered(&base, amount, 999);
     let level = |k: usize| {
-        let mut post = enrol(&prompts[..k], w, h, dim, PositionPrior::for_unit_rows(dim))
+        let mut post = enrol(&prompts[..k], w, h, dim, PositionPrior::for_unit_rows(dim, GRID_WIDTH))
             .posterior()
             .expect("posterior");
         let map = post.ratio_map(&query).expect("map");
@@ -221,7 +224,7 @@ fn bad_input_is_an_error() {
     assert!(PatchGrid::new(2, 2, 3, vec![0.0; 11]).is_err());
     assert!(PatchGrid::new(0, 2, 3, vec![]).is_err());
     assert!(PatchGrid::new(1, 1, 1, vec![f32::NAN]).is_err());
-    let prior = PositionPrior::for_unit_rows(4);
+    let prior = PositionPrior::for_unit_rows(4, GRID_WIDTH);
     assert_eq!(Enrolment::new(vec![], prior).map(|_| ()), Err(StudentTError::NoSamples));
     let a = PatchGrid::new(2, 2, 4, unit_rows(2, 2, 4, 1)).expect("grid");
     let b = PatchGrid::new(4, 1, 4, unit_rows(2, 2, 4, 1)).expect("grid");
@@ -247,7 +250,7 @@ proptest! {
         let (w, h, dim) = (4, 3, 6);
         let base = unit_rows(w, h, dim, seed);
         let prompts: Vec<Vec<f32>> = (0..k).map(|i| jittered(&base, 0.2, seed + 1 + i as u64)).collect();
-        let prior = PositionPrior { reach, ..PositionPrior::for_unit_rows(dim) };
+        let prior = PositionPrior { reach, ..PositionPrior::for_unit_rows(dim, GRID_WIDTH) };
         let enrolled = enrol(&prompts, w, h, dim, prior);
         let mut post = enrolled.posterior().unwrap();
         // Rebuild Lambda from the public definition, brute force.

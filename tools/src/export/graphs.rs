@@ -12,6 +12,7 @@ use crate::net::NetConfig;
 use crate::net::align::{FLOW_UNIT, coordinate_values};
 use crate::net::decoder::{HEAD_FACTOR, Stage, embedding_gain};
 use crate::net::encoder::{Block, Reduce, UNIT_EPS};
+use crate::net::grain::Grain;
 use crate::net::oneprompt::OnePromptNet;
 use crate::net::upsample::bilinear_matrix;
 
@@ -34,12 +35,16 @@ impl Sizes {
         let (n4, n8, n16) = (self.side(4), self.side(8), self.side(16));
         let spec =
             |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
-        vec![
+        let mut outputs = vec![
             spec("detail", &[1, self.net.detail, n4, n4]),
             spec("e8", &[1, n8 * n8, self.net.embed8]),
             spec("e16", &[1, n16 * n16, self.net.embed16]),
             spec("pooled", &[1, self.net.embed8 + self.net.embed16]),
-        ]
+        ];
+        if self.net.embed4 > 0 {
+            outputs.push(spec(GRAIN_OUTPUT, &[1, n4 * n4, self.net.embed4]));
+        }
+        outputs
     }
 
     /// Inputs of `segment`, in order. The pooled embedding is not among them.
@@ -93,10 +98,35 @@ fn encode(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
     let mean16 = g.mean_axis(&e16, 1);
     let pooled = g.concat(&[&mean8, &mean16], 2);
     let pooled = g.reshape(&pooled, &[1, d8 + d16]);
-    for (value, spec) in [detail, e8, e16, pooled].into_iter().zip(sizes.encode_outputs()) {
+    let e4 = match &model.grain {
+        Some(grain) => Some(grain_embedding(&mut g, &image, &s8, grain, sizes)?),
+        None => None,
+    };
+    for (value, spec) in [detail, e8, e16, pooled].into_iter().chain(e4).zip(sizes.encode_outputs())
+    {
         g.output(value, &spec.name, &spec.shape);
     }
     Ok(g.finish())
+}
+
+/// The output that the position witness sees.
+pub const GRAIN_OUTPUT: &str = "e4";
+
+fn grain_embedding(
+    g: &mut GraphBuilder,
+    image: &Value,
+    s8: &Value,
+    grain: &Grain,
+    sizes: &Sizes,
+) -> Result<Value> {
+    let x = reduce_relu(g, image, &grain.stem)?;
+    let x = reduce_relu(g, &x, &grain.down)?;
+    let own = block(g, &x, &grain.block)?;
+    let context = conv(g, s8, &grain.lateral)?;
+    let context = upsample(g, &context, sizes.side(8), 2);
+    let joined = g.concat(&[&own, &context], 1);
+    let embedded = conv(g, &joined, &grain.embed)?;
+    Ok(unit_rows(g, &embedded, sizes.net.embed4, sizes.side(4)))
 }
 
 struct Side {

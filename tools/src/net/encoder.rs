@@ -63,14 +63,14 @@ pub struct Block {
 }
 
 impl Block {
-    fn new(channels: usize, device: &Device) -> Self {
+    pub(super) fn new(channels: usize, device: &Device) -> Self {
         Block {
             a: conv(channels, channels, 3, 1.0, device),
             b: conv(channels, channels, 3, RESIDUAL_GAIN, device),
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let y = self.b.forward(relu(self.a.forward(x.clone())));
         relu(x + y)
     }
@@ -101,7 +101,7 @@ pub struct Reduce {
 }
 
 impl Reduce {
-    fn new(inputs: usize, outputs: usize, stride: usize, device: &Device) -> Self {
+    pub(super) fn new(inputs: usize, outputs: usize, stride: usize, device: &Device) -> Self {
         let folded = Conv2dConfig::new([inputs * stride * stride, outputs], [2, 2])
             .with_padding(PaddingConfig2d::Valid)
             .with_initializer(he(1.0))
@@ -109,7 +109,7 @@ impl Reduce {
         Reduce { folded, stride }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (s, pad) = (self.stride, self.stride / 2);
         let x = x.pad((pad, pad, pad, pad), 0.0f32);
         let [b, c, h, w] = x.dims();

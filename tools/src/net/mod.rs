@@ -7,6 +7,7 @@
 pub mod align;
 pub mod decoder;
 pub mod encoder;
+pub mod grain;
 pub mod oneprompt;
 pub mod upsample;
 
@@ -40,6 +41,19 @@ pub struct NetConfig {
     pub bridge: usize,
     /// Decoder width at stride 4.
     pub fine: usize,
+    /// The branch for the stride-4 embedding, at stride 2. These four are 0 in runs made before
+    /// it existed.
+    #[serde(default)]
+    pub grain_stem: usize,
+    /// The branch at stride 4.
+    #[serde(default)]
+    pub grain: usize,
+    /// Stride-8 context brought up into the stride-4 embedding.
+    #[serde(default)]
+    pub lateral4: usize,
+    /// Patch embedding at stride 4 (what Student-t scoring sees where it is there).
+    #[serde(default)]
+    pub embed4: usize,
 }
 
 impl NetConfig {
@@ -57,6 +71,10 @@ impl NetConfig {
         decoder: 96,
         bridge: 64,
         fine: 48,
+        grain_stem: 24,
+        grain: 32,
+        lateral4: 32,
+        embed4: 48,
     };
 
     /// The smallest member that still exercises every layer; for tests and dry runs.
@@ -73,7 +91,17 @@ impl NetConfig {
         decoder: 8,
         bridge: 8,
         fine: 8,
+        grain_stem: 4,
+        grain: 4,
+        lateral4: 4,
+        embed4: 8,
     };
+
+    /// This network with the stride-4 branch of `other`.
+    pub fn with_grain_of(self, other: &NetConfig) -> NetConfig {
+        let NetConfig { grain_stem, grain, lateral4, embed4, .. } = *other;
+        NetConfig { grain_stem, grain, lateral4, embed4, ..self }
+    }
 
     /// A member by its name.
     pub fn by_name(name: &str) -> Option<NetConfig> {

@@ -8,6 +8,7 @@ use super::NetConfig;
 use super::align::Alignment;
 use super::decoder::Decoder;
 use super::encoder::{Encoded, Encoder, conv, to_image};
+use super::grain::Grain;
 
 /// The change head: everything that is learned on change pairs.
 #[derive(Module, Debug)]
@@ -64,6 +65,8 @@ pub struct OnePromptNet {
     pub encoder: Encoder,
     /// Change head.
     pub head: ChangeHead,
+    /// Stride-4 embedding; trained last, by `train grain`.
+    pub grain: Option<Grain>,
 }
 
 impl OnePromptNet {
@@ -72,6 +75,7 @@ impl OnePromptNet {
         OnePromptNet {
             encoder: Encoder::new(config, device),
             head: ChangeHead::new(config, device),
+            grain: None,
         }
     }
 }

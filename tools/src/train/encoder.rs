@@ -97,7 +97,7 @@ impl Student {
 /// Positions per picture at which cosines are compared (stride 8, stride 16).
 const SAMPLED: (usize, usize) = (64, 24);
 /// Weight of each cosine term beside the feature terms.
-const RELATION_WEIGHT: f32 = 10.0;
+pub(super) const RELATION_WEIGHT: f32 = 10.0;
 /// Weight of the cosines within one picture beside those over the whole batch. A defect is told
 /// from its own surroundings, and of all pairs of a batch those are only one in sixteen.
 const WITHIN_WEIGHT: f32 = 1.0;
@@ -240,7 +240,7 @@ fn make_batch(cache: &Cache, seed: u64, step: usize, size: usize) -> Batch {
 }
 
 /// Cells of a grid of `side` to compare: half anywhere, half in one window.
-fn sample(rng: &mut ChaCha8Rng, side: usize, count: usize) -> Vec<i64> {
+pub(super) fn sample(rng: &mut ChaCha8Rng, side: usize, count: usize) -> Vec<i64> {
     let window = WINDOW.min(side);
     let corner = (rng.random_range(0..=side - window), rng.random_range(0..=side - window));
     (0..count.min(side * side))
@@ -255,7 +255,12 @@ fn sample(rng: &mut ChaCha8Rng, side: usize, count: usize) -> Vec<i64> {
         .collect()
 }
 
-fn standardised(data: &[f16], norms: &[(f32, f32)], side: usize, flip: bool) -> Vec<f32> {
+pub(super) fn standardised(
+    data: &[f16],
+    norms: &[(f32, f32)],
+    side: usize,
+    flip: bool,
+) -> Vec<f32> {
     let mut out = Vec::with_capacity(data.len());
     for (plane, (mean, deviation)) in data.chunks_exact(side * side).zip(norms) {
         out.extend(plane.iter().map(|v| ((v.to_f32() - mean) / deviation).clamp(-8.0, 8.0)));
@@ -293,7 +298,7 @@ fn loss(student: &Student, batch: &Batch, cache: &Cache, device: &Device) -> Ten
     features + (relation8 + relation16).mul_scalar(RELATION_WEIGHT)
 }
 
-fn relation(
+pub(super) fn relation(
     student: Tensor<3>,
     teacher: Tensor<3>,
     positions: &[i64],

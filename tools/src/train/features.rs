@@ -11,7 +11,7 @@ use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use indicatif::ProgressBar;
 
 use super::batch;
-use super::teacher::{TEACHER_C8, TEACHER_C16, Teacher};
+use super::teacher::{TEACHER_C4, TEACHER_C8, TEACHER_C16, Teacher};
 use crate::progress;
 
 /// Pictures and teacher features of `len` views of `size` pixels.
@@ -20,20 +20,29 @@ pub struct Cache {
     pub size: usize,
     /// RGB8, view after view.
     pub pictures: Vec<u8>,
+    /// `[view, 32, size/4, size/4]`.
+    pub f4: Vec<f16>,
     /// `[view, 56, size/8, size/8]`.
     pub f8: Vec<f16>,
     /// `[view, 160, size/16, size/16]`.
     pub f16: Vec<f16>,
+    /// Per-channel mean and deviation of `f4`.
+    pub norm4: Vec<(f32, f32)>,
     /// Per-channel mean and deviation of `f8`.
     pub norm8: Vec<(f32, f32)>,
     /// Per-channel mean and deviation of `f16`.
     pub norm16: Vec<(f32, f32)>,
 }
 
-const MAGIC: &[u8; 8] = b"TSTEACH1";
+const MAGIC: &[u8; 8] = b"TSTEACH2";
 const TEACHER_BATCH: usize = 8;
 
 impl Cache {
+    /// Numbers per view in `f4`.
+    pub fn len4(&self) -> usize {
+        TEACHER_C4 * (self.size / 4).pow(2)
+    }
+
     /// Numbers per view in `f8`.
     pub fn len8(&self) -> usize {
         TEACHER_C8 * (self.size / 8).pow(2)
@@ -88,8 +97,10 @@ impl Cache {
         let mut cache = Cache {
             size,
             pictures: Vec::with_capacity(views * size * size * 3),
+            f4: Vec::new(),
             f8: Vec::new(),
             f16: Vec::new(),
+            norm4: Vec::new(),
             norm8: Vec::new(),
             norm16: Vec::new(),
         };
@@ -103,6 +114,7 @@ impl Cache {
                 let v = t.into_data().try_to_vec::<f32>().map_err(|e| anyhow::anyhow!("{e:?}"))?;
                 Ok(v.into_iter().map(f16::from_f32).collect())
             };
+            cache.f4.extend(numbers(features.f4)?);
             cache.f8.extend(numbers(features.f8)?);
             cache.f16.extend(numbers(features.f16)?);
             pictures.iter().for_each(|p| cache.pictures.extend_from_slice(p));
@@ -114,6 +126,7 @@ impl Cache {
     }
 
     fn normalise(&mut self) {
+        self.norm4 = channel_norms(&self.f4, TEACHER_C4, (self.size / 4).pow(2));
         self.norm8 = channel_norms(&self.f8, TEACHER_C8, (self.size / 8).pow(2));
         self.norm16 = channel_norms(&self.f16, TEACHER_C16, (self.size / 16).pow(2));
     }
@@ -131,7 +144,7 @@ impl Cache {
         let mut out = BufWriter::new(File::create(&part)?);
         out.write_all(&Self::header(key, self.size, self.views()))?;
         out.write_all(&self.pictures)?;
-        for numbers in [&self.f8, &self.f16] {
+        for numbers in [&self.f4, &self.f8, &self.f16] {
             for bits in numbers.as_slice().reinterpret_cast() {
                 out.write_all(&bits.to_le_bytes())?;
             }
@@ -152,8 +165,10 @@ impl Cache {
         let mut cache = Cache {
             size,
             pictures: vec![0; views * size * size * 3],
+            f4: Vec::new(),
             f8: Vec::new(),
             f16: Vec::new(),
+            norm4: Vec::new(),
             norm8: Vec::new(),
             norm16: Vec::new(),
         };
@@ -166,6 +181,7 @@ impl Cache {
             Ok(bits.as_slice().reinterpret_cast::<f16>().to_vec())
         };
         let (count8, count16) = (views * cache.len8(), views * cache.len16());
+        cache.f4 = numbers(views * cache.len4())?;
         cache.f8 = numbers(count8)?;
         cache.f16 = numbers(count16)?;
         ensure!(cache.views() == views, "the teacher cache is damaged; delete {}", path.display());

@@ -199,7 +199,11 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
         let head = ChangeHead::new(&state.net, device);
         let mut sources = state.sources;
         sources.push(state.command);
-        return Ok((state.net, sources, OnePromptNet { encoder: student.encoder, head }));
+        return Ok((
+            state.net,
+            sources,
+            OnePromptNet { encoder: student.encoder, head, grain: None },
+        ));
     }
     let net = NetConfig::by_name(&args.net)
         .with_context(|| format!("--net {}: the networks are m and tiny", args.net))?;
@@ -240,10 +244,10 @@ fn step(
     let mut gradients = loss.backward();
     let of_encoder = GradientsParams::from_module(&mut gradients, &model.encoder);
     let of_head = GradientsParams::from_module(&mut gradients, &model.head);
-    let OnePromptNet { encoder, head } = model;
+    let OnePromptNet { encoder, head, grain } = model;
     let encoder = optimizer.step(lr * encoder_share, encoder, of_encoder);
     let head = optimizer.step(lr, head, of_head);
-    (OnePromptNet { encoder, head }, f64::from(loss.into_scalar::<f32>()))
+    (OnePromptNet { encoder, head, grain }, f64::from(loss.into_scalar::<f32>()))
 }
 
 /// Encodes off the tape: a frozen encoder needs no graph, which halves a step's memory.

@@ -20,6 +20,8 @@ const BATCH_NORM_EPS: f32 = 1e-3;
 /// The block plan up to stride 16: (first block, blocks, kernel, first stride).
 const STAGES: [(usize, usize, usize, usize); 5] =
     [(0, 2, 3, 1), (2, 4, 3, 2), (6, 4, 5, 2), (10, 6, 3, 2), (16, 6, 5, 1)];
+/// After this stage the features are at stride 4.
+const STAGE_STRIDE4: usize = 1;
 /// After this stage the features are at stride 8.
 const STAGE_STRIDE8: usize = 2;
 
@@ -47,12 +49,16 @@ pub struct Teacher {
 
 /// Teacher features of one batch.
 pub struct TeacherFeatures {
+    /// `[b, 32, h/4, w/4]`.
+    pub f4: Tensor<4>,
     /// `[b, 56, h/8, w/8]`.
     pub f8: Tensor<4>,
     /// `[b, 160, h/16, w/16]`.
     pub f16: Tensor<4>,
 }
 
+/// Channels of [`TeacherFeatures::f4`].
+pub const TEACHER_C4: usize = 32;
 /// Channels of [`TeacherFeatures::f8`].
 pub const TEACHER_C8: usize = 56;
 /// Channels of [`TeacherFeatures::f16`].
@@ -100,16 +106,20 @@ impl Teacher {
     /// Features of pictures `[b, 3, h, w]`, normalised with the ImageNet mean and deviation.
     pub fn forward(&self, image: Tensor<4>) -> TeacherFeatures {
         let mut x = silu(same_conv(image, &self.stem, 3, 2, 1));
-        let mut f8 = None;
+        let (mut f4, mut f8) = (None, None);
         for (index, stage) in self.stages.iter().enumerate() {
             for block in stage {
                 x = block.forward(x);
+            }
+            if index == STAGE_STRIDE4 {
+                f4 = Some(x.clone());
             }
             if index == STAGE_STRIDE8 {
                 f8 = Some(x.clone());
             }
         }
-        TeacherFeatures { f8: f8.unwrap_or_else(|| x.clone()), f16: x }
+        let or_last = |f: Option<Tensor<4>>| f.unwrap_or_else(|| x.clone());
+        TeacherFeatures { f4: or_last(f4), f8: or_last(f8), f16: x }
     }
 }
 

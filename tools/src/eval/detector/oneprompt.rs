@@ -137,17 +137,17 @@ impl Witnesses {
     fn enrol(&mut self, prompts: &[Picture]) -> anyhow::Result<()> {
         self.prompts.clear();
         let mut grids = Vec::with_capacity(prompts.len());
-        let mut dim = 1;
+        let (mut dim, mut columns) = (1, 1);
         for prompt in prompts {
             let features = self.model.encode(prompt)?;
             let patches = features.patches();
             let (width, height) = (patches.width as usize, patches.height as usize);
-            dim = patches.dim;
+            (dim, columns) = (patches.dim, width);
             let rows = patches.values.to_vec();
             grids.push(PatchGrid::new(width, height, dim, rows)?);
             self.prompts.push(features);
         }
-        let enrolment = Enrolment::new(grids, PositionPrior::for_unit_rows(dim))?;
+        let enrolment = Enrolment::new(grids, PositionPrior::for_unit_rows(dim, columns))?;
         self.position = Some(enrolment.posterior()?);
         Ok(())
     }
