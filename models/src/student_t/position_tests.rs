@@ -143,15 +143,24 @@ fn the_window_forgives_shifts_and_only_within_reach() {
 fn a_bank_keeps_unregistered_prompts_apart() {
     let (w, h, dim) = (10, 10, 16);
     let (one, two) = (unit_rows(w, h, dim, 5), unit_rows(w, h, dim, 6));
-    let mut post = enrol(&[one.clone(), two.clone()], w, h, dim, PositionPrior::for_unit_rows(dim, GRID_WIDTH))
-        .posterior()
-        .expect("posterior");
+    let mut post = enrol(
+        &[one.clone(), two.clone()],
+        w,
+        h,
+        dim,
+        PositionPrior::for_unit_rows(dim, GRID_WIDTH),
+    )
+    .posterior()
+    .expect("posterior");
     for good in [&one, &two] {
         let worst = post.ratio_map(good).expect("map").iter().copied().fold(0.0, f32::max);
         assert!(worst < 1e-3, "a prompt itself is not novel: {worst}");
     }
     // Against the mean of the two, both prompts look equally strange everywhere.
-    let prior = PositionPrior { reference: Reference::Mean, ..PositionPrior::for_unit_rows(dim, GRID_WIDTH) };
+    let prior = PositionPrior {
+        reference: Reference::Mean,
+        ..PositionPrior::for_unit_rows(dim, GRID_WIDTH)
+    };
     let mut mean = enrol(&[one.clone(), two], w, h, dim, prior).posterior().expect("posterior");
     assert!(mean.ratio_map(&one).expect("map")[33] > 0.1);
 }
@@ -206,9 +215,10 @@ fn the_scale_does_not_jump_with_the_second_prompt() {
     let prompts: Vec<Vec<f32>> = (0..6).map(|i| jittered(&base, amount, 300 + i)).collect();
     let query = jittered(&base, amount, 999);
     let level = |k: usize| {
-        let mut post = enrol(&prompts[..k], w, h, dim, PositionPrior::for_unit_rows(dim, GRID_WIDTH))
-            .posterior()
-            .expect("posterior");
+        let mut post =
+            enrol(&prompts[..k], w, h, dim, PositionPrior::for_unit_rows(dim, GRID_WIDTH))
+                .posterior()
+                .expect("posterior");
         let map = post.ratio_map(&query).expect("map");
         map.iter().sum::<f32>() / map.len() as f32
     };

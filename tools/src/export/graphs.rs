@@ -429,6 +429,7 @@ mod tests {
         let weight =
             model.head.decoder.head.weight.val().random_like(Distribution::Normal(0.0, 1.0));
         model.head.decoder.head.weight = Param::from_tensor(weight);
+        model.grain = Some(Grain::new(&NetConfig::TINY, &device));
         let sizes = Sizes { input: SIDE, net: NetConfig::TINY };
         let (encode, segment) = build(&model, &sizes).unwrap();
         let encode = nnef::from_onnx(&encode, "encode").unwrap();
@@ -448,6 +449,18 @@ mod tests {
         let want = golden::reference(&model, &query, &prompt, SIDE, &device).unwrap();
         let spread = want.iter().fold(0.0f32, |m, v| m.max((v - want[0]).abs()));
         assert!(spread > 1e-3, "the map is flat, the comparison proves nothing");
+        for (g, w) in got.iter().zip(&want) {
+            assert!((g - w).abs() <= 1e-4, "{g} is not {w}");
+        }
+
+        let image = batch::images(&[&query], SIDE, &device);
+        let grain = model.grain.as_ref().unwrap();
+        let own = grain.features(image.clone());
+        let want = grain.embedding(own, model.encoder.forward(image).s8);
+        let place = sizes.encode_outputs().iter().position(|o| o.name == GRAIN_OUTPUT).unwrap();
+        let got = q[place].to_plain_array_view::<f32>().unwrap();
+        let want = want.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(got.len(), want.len());
         for (g, w) in got.iter().zip(&want) {
             assert!((g - w).abs() <= 1e-4, "{g} is not {w}");
         }
