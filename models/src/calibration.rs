@@ -118,11 +118,15 @@ impl ScalarPrior {
     }
 
     /// The predictive of the next good part's score, after `loo_scores` (none: the prior alone).
+    ///
+    /// The prior was learned from parts judged by one prompt. Several prompts match better, so
+    /// from two on its location says little about theirs; only its spread still does.
     pub fn predictive(&self, loo_scores: &[f64]) -> Result<ScalarPredictive, CalibrationError> {
         if loo_scores.iter().any(|v| !v.is_finite()) {
             return Err(CalibrationError::NotFinite);
         }
-        let post = self.updated(loo_scores);
+        let kappa0 = if loo_scores.is_empty() { self.kappa0 } else { KAPPA_RANGE.0 };
+        let post = ScalarPrior { kappa0, ..*self }.updated(loo_scores);
         let sound = [post.kappa0, post.nu0, post.lambda0].iter().all(|v| v.is_finite() && *v > 0.0);
         if !(sound && post.mu0.is_finite()) {
             return Err(CalibrationError::NotFinite);
@@ -180,14 +184,15 @@ impl ScalarPredictive {
     }
 }
 
-/// Joins p-values of several witnesses: `min(1, n min p)` (Bonferroni).
+/// Joins p-values of several witnesses, each with its share of the false-reject rate:
+/// `min(1, min p / share)` (Bonferroni with weights). Shares add up to at most 1.
 ///
-/// The witnesses look at the same features, so they are anything but independent. Bonferroni is
-/// valid under every dependence: a good part is rejected at most at the stated rate. NaN gives 0.
-pub fn bonferroni(p_values: &[f64]) -> f64 {
-    let least =
-        p_values.iter().fold(1.0, |least: f64, p| if p.is_nan() { 0.0 } else { least.min(*p) });
-    (least * p_values.len() as f64).clamp(0.0, 1.0)
+/// The witnesses look at the same features, so they are anything but independent. This is valid
+/// under every dependence: a good part is rejected at most at the stated rate. NaN gives 0.
+pub fn bonferroni(testimonies: &[(f64, f64)]) -> f64 {
+    testimonies.iter().fold(1.0, |least: f64, (p, share)| {
+        if p.is_nan() { 0.0 } else { least.min(p / share) }
+    })
 }
 
 /// Statistic of the change map: logit of the maximum of its 3x3-box-smoothed values.

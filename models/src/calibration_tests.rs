@@ -97,10 +97,12 @@ fn prompts_sharpen_the_prior() {
 
 #[test]
 fn bonferroni_takes_the_worst_and_never_passes_nan() {
-    assert_eq!(bonferroni(&[0.5, 0.01, 0.9]), 0.03);
-    assert_eq!(bonferroni(&[0.5, 0.9, 0.8]), 1.0);
-    assert_eq!(bonferroni(&[0.5, f64::NAN, 0.8]), 0.0);
-    assert_eq!(bonferroni(&[f64::NAN, 0.5]), 0.0);
+    let thirds = |p: [f64; 3]| bonferroni(&p.map(|p| (p, 1.0 / 3.0)));
+    assert!((thirds([0.5, 0.01, 0.9]) - 0.03).abs() < 1e-12);
+    assert_eq!(thirds([0.5, 0.9, 0.8]), 1.0);
+    assert_eq!(thirds([0.5, f64::NAN, 0.8]), 0.0);
+    assert_eq!(bonferroni(&[(f64::NAN, 0.5), (0.5, 0.5)]), 0.0);
+    assert!((bonferroni(&[(0.02, 0.2), (0.03, 0.8)]) - 0.0375).abs() < 1e-12);
 }
 
 #[test]

@@ -26,7 +26,8 @@ fn the_reason_names_the_strongest_witness() {
         (report(0.5, 1e-6, 0.5), "novel"),
         (report(0.5, 0.5, 1e-6), "wrong_part"),
         (report(1e-7, 1e-6, 1e-6), "change"),
-        (report(1e-6, 1e-6, 1e-6), "change"),
+        // Of equal p-values, the witness with the largest share of the rate decides.
+        (report(1e-6, 1e-6, 1e-6), "novel"),
     ] {
         assert_eq!(decide(&r, rate(1000)).reason_name(), name);
     }
@@ -35,11 +36,19 @@ fn the_reason_names_the_strongest_witness() {
 
 #[test]
 fn the_joint_p_value_meets_the_rate() {
-    // Three witnesses share 1000 ppm.
-    let p = 1000e-6 / 3.0;
-    assert!(!decide(&report(p * 0.999, 0.5, 0.5), rate(1000)).is_pass());
-    assert!(decide(&report(p * 1.001, 0.5, 0.5), rate(1000)).is_pass());
-    assert!((report(p, 0.5, 0.5).p_value() - 1000e-6).abs() < 1e-15);
+    let each: [(fn(f64) -> WitnessReport, Witness); 3] = [
+        (|p| report(p, 0.5, 0.5), Witness::Change),
+        (|p| report(0.5, p, 0.5), Witness::Position),
+        (|p| report(0.5, 0.5, p), Witness::Image),
+    ];
+    for (of, witness) in each {
+        let p = 1000e-6 * witness.share();
+        assert!(!decide(&of(p * 0.999), rate(1000)).is_pass());
+        assert!(decide(&of(p * 1.001), rate(1000)).is_pass());
+        assert!((of(p).p_value() - 1000e-6).abs() < 1e-15);
+    }
+    let shares: f64 = each.iter().map(|(_, w)| w.share()).sum();
+    assert!((shares - 1.0).abs() < 1e-12, "the shares are the whole rate");
 }
 
 #[test]
@@ -142,8 +151,8 @@ proptest! {
             prop_assert_eq!(decision, Decision::Reject(Reason::NotFinite));
             prop_assert_eq!(r.p_value(), 0.0);
         } else {
-            let least = ps.iter().copied().fold(1.0, f64::min);
-            prop_assert_eq!(decision.is_pass(), (3.0 * least).min(1.0) > f64::from(ppm) * 1e-6);
+            let p = (ps[0] / 0.3).min(ps[1] / 0.6).min(ps[2] / 0.1).min(1.0);
+            prop_assert_eq!(decision.is_pass(), p > f64::from(ppm) * 1e-6);
         }
     }
 }

@@ -18,7 +18,7 @@ pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPTS_MAX, Settings};
 
 use crate::calibration::{
-    ImageScore, ScalarPredictive, bonferroni, change_statistic, logit, position_statistic, sigmoid,
+    ImageScore, ScalarPredictive, change_statistic, logit, position_statistic, sigmoid,
 };
 use crate::engine::EngineError;
 use crate::fusion::{fuse, position_level};
@@ -28,7 +28,7 @@ use crate::picture::{Picture, Rect};
 use crate::regions::{Placement, flatten_specks, regions};
 use crate::student_t::{LowRankPosterior, PositionPosterior, StudentT};
 use crate::verdict::{
-    Decision, FalseRejectRate, Reason, Region, Testimony, WITNESSES, WitnessReport, decide,
+    Decision, FalseRejectRate, Reason, Region, Testimony, Witness, WitnessReport, decide,
 };
 use enrol::{
     EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, encode_prompts, enrol_images,
@@ -168,7 +168,7 @@ impl Inspector {
     /// is within reach.
     ///
     /// The change statistic has a ceiling: a map cannot exceed 1. A rate is within reach if the
-    /// change witness would reject a smoothed peak of [`CLEAR_DEFECT_PEAK`] at its third of the
+    /// change witness would reject a smoothed peak of [`CLEAR_DEFECT_PEAK`] at its share of the
     /// rate. With few prompts the heavy tail may put that threshold higher, and then only the
     /// other witnesses can object. Further parts are assumed to look like those seen
     /// ([`ScalarPredictive::expected_after`]); at most [`NEEDS_MORE_MAX`] are asked for.
@@ -177,7 +177,7 @@ impl Inspector {
         let ceiling = logit(CLEAR_DEFECT_PEAK);
         let within = |more: usize| {
             let law = self.change_law.expected_after(more);
-            law.upper_tail(ceiling) <= rate.probability() / WITNESSES as f64
+            law.upper_tail(ceiling) <= rate.probability() * Witness::Change.share()
         };
         if within(0) {
             return None;
@@ -206,7 +206,7 @@ impl Inspector {
                     position: say(own.position, position.upper_tail(own.position)),
                     image: say(own.image.delta, own.image.p_value(self.image.dim(), factor)),
                 };
-                let p_value = bonferroni(&report.all().map(|(_, t)| t.p_value));
+                let p_value = report.p_value();
                 (p_value < SUSPICIOUS_P).then(|| SuspiciousPrompt {
                     index,
                     p_value,
@@ -335,10 +335,10 @@ fn laws(
 }
 
 fn levels(change: &ScalarPredictive, position: &ScalarPredictive, rate: FalseRejectRate) -> Levels {
-    let share = rate.probability() / WITNESSES as f64;
+    let share = |witness: Witness| rate.probability() * witness.share();
     Levels {
-        change: sigmoid(change.threshold(share)) as f32,
-        position: position.threshold(share).exp() as f32,
+        change: sigmoid(change.threshold(share(Witness::Change))) as f32,
+        position: position.threshold(share(Witness::Position)).exp() as f32,
     }
 }
 
