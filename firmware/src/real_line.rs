@@ -9,6 +9,7 @@
 mod care;
 mod change;
 mod ear;
+mod hear;
 mod sight;
 mod threads;
 
@@ -23,7 +24,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use log::{debug, info, warn};
+use log::{debug, warn};
 use touchstone_board::command::Request;
 use touchstone_board::watchdog::Feeder;
 use touchstone_board::{Camera, Frame, Inputs, IoError, Outputs, Timestamp, Trigger};
@@ -32,7 +33,7 @@ use touchstone_models::picture::Picture;
 
 use crate::actuators::Actuators;
 use crate::exit::Failure;
-use crate::inspection::{Activated, Judge, Slots, verdict_of};
+use crate::inspection::{Activated, Judge, Slots};
 use crate::line::{Action, BACKLOG_MAX, Event, Line, LineConfig, PartId, Verdict};
 use crate::station::{Condition, Ending, Observer, Published, Trouble, actuate, wiring};
 use care::Care;
@@ -49,12 +50,20 @@ const NAP: Duration = Duration::from_millis(100);
 enum Message {
     /// A part crossed the sensor.
     Edge(Timestamp),
-    Encoder { at: Timestamp, counts: i64 },
-    Interlock { closed: bool },
+    Encoder {
+        at: Timestamp,
+        counts: i64,
+    },
+    Interlock {
+        closed: bool,
+    },
     /// The operator's button.
     Teach,
     /// So many edges were dropped by the kernel since the start.
-    EdgesLost { total: u64, encoder: bool },
+    EdgesLost {
+        total: u64,
+        encoder: bool,
+    },
     InputsLost(IoError),
     Frame(PartId, Frame),
     FrameMissing(PartId),
@@ -311,81 +320,6 @@ impl RealLine<'_> {
             self.healthy = ok;
             self.line.handle(now, Event::Health { ok });
         }
-    }
-
-    fn hear(&mut self, message: Message) {
-        let now = Timestamp::now_monotonic();
-        match message {
-            // Parts beyond the number asked for are none of this run's business.
-            Message::Edge(_) if self.parts_done() => {}
-            Message::Edge(at) => self.line.handle(now, Event::Trigger { at }),
-            // Every frame is a part, so the line would never be empty for new times.
-            Message::Free(_) if self.parts_done() || self.is_adopting() => {}
-            Message::Free(frame) => {
-                let at = frame.exposed_at;
-                self.free = Some(frame);
-                self.line.handle(now, Event::Trigger { at });
-            }
-            Message::Encoder { at, counts } => {
-                self.line.handle(now, Event::Encoder { at, counts });
-            }
-            // A line that ends is open for good.
-            Message::Interlock { .. } if self.ending.is_some() => {}
-            Message::Interlock { closed } => self.line.handle(now, Event::Interlock { closed }),
-            Message::Teach => warn!("teach: {}", change::TEACH_ELSEWHERE),
-            Message::EdgesLost { total, encoder } => self.edges_lost(total, encoder, now),
-            Message::Frame(part, frame) => self.frame(part, frame, now),
-            Message::FrameMissing(part) => self.line.handle(now, Event::FrameMissing { part }),
-            Message::Judged(part, frame, inspection, judge_us) => {
-                let verdict = verdict_of(&inspection);
-                self.slots.found(part, Some(frame), *inspection, judge_us);
-                self.line.handle(now, Event::Judged { part, verdict });
-            }
-            Message::CameraEnded => {
-                info!("the camera has no more pictures");
-                self.end(now);
-            }
-            Message::Camera(trouble) => {
-                let lost = trouble == Some(Trouble::CameraAway);
-                self.camera_losses += u64::from(lost);
-                self.camera = trouble;
-                self.show_health(now);
-            }
-            Message::Activated(built) => self.built(built),
-            Message::Request(request) => self.obey(request, now),
-            Message::InputsLost(error) => self.give_up(Failure::hardware(error)),
-        }
-    }
-
-    /// The kernel had to drop edges: parts may have gone by unseen, and the
-    /// encoder is off by some.
-    fn edges_lost(&mut self, total: u64, encoder: bool, now: Timestamp) {
-        warn!(
-            "inputs: {} edges were lost, {total} so far; debounce the lines or slow the belt down",
-            total.saturating_sub(self.edges_lost)
-        );
-        self.edges_lost = total;
-        if encoder {
-            self.line.handle(now, Event::EncoderLost);
-        }
-    }
-
-    fn frame(&mut self, part: PartId, frame: Frame, now: Timestamp) {
-        let exposed_at = frame.exposed_at;
-        let capture_us = u64::try_from(now.0 - exposed_at.0).unwrap_or(0);
-        let held = match Picture::from_rgb8(frame.width, frame.height, frame.rgb) {
-            Ok(picture) => self.slots.hold(part, picture, capture_us),
-            Err(error) => {
-                warn!("part {part}: {error}");
-                false
-            }
-        };
-        let event = if held {
-            Event::FrameReady { part, exposed_at }
-        } else {
-            Event::FrameMissing { part }
-        };
-        self.line.handle(now, event);
     }
 
     fn act(&mut self, now: Timestamp) -> Result<(), Failure> {

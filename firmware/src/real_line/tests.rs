@@ -84,12 +84,7 @@ impl Observer for Heard {
 }
 
 fn times() -> LineTimes {
-    LineTimes {
-        capture_window_ms: 1000,
-        travel_ms: 1500,
-        debounce_ms: 10,
-        ..LineTimes::default()
-    }
+    LineTimes { capture_window_ms: 1000, travel_ms: 1500, debounce_ms: 10, ..LineTimes::default() }
 }
 
 fn config() -> LineConfig {

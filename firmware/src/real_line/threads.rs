@@ -199,11 +199,7 @@ pub(super) fn judge_all(
 }
 
 /// Hands commands from outside on to the line, which has one thing to wait for.
-pub(super) fn forward(
-    requests: &Receiver<Request>,
-    told: &SyncSender<Message>,
-    quit: &AtomicBool,
-) {
+pub(super) fn forward(requests: &Receiver<Request>, told: &SyncSender<Message>, quit: &AtomicBool) {
     while !quit.load(Ordering::Relaxed) {
         match requests.recv_timeout(NAP) {
             // One that is dropped answers by itself.

@@ -202,11 +202,8 @@ fn draw(display: &mut Display, scene: &Scene) {
         None => (LineState::Busy, "not ready: interlock open, or starting"),
     };
     let last = scene.last.as_ref().map(|(tone, words)| (*tone, words.as_str()));
-    let counts = Counts {
-        parts: counters.parts,
-        passed: counters.passed,
-        rejected: counters.rejected,
-    };
+    let counts =
+        Counts { parts: counters.parts, passed: counters.passed, rejected: counters.rejected };
     let status = Status { state, why, recipe: &scene.recipe, counts, last };
     let Ok(()) = draw_status(display, &status);
 }

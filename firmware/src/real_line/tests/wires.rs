@@ -98,9 +98,8 @@ impl Running {
     fn start(setup: Setup, wires: Wires, config: LineConfig, judge: Box<dyn Judge>) -> Running {
         let (log, stop) = (Log::default(), Arc::new(AtomicBool::new(false)));
         let (mut observer, told) = (log.clone(), Arc::clone(&stop));
-        let thread = thread::spawn(move || {
-            run(setup, config, judge, &mut observer, u64::MAX, &told)
-        });
+        let thread =
+            thread::spawn(move || run(setup, config, judge, &mut observer, u64::MAX, &told));
         Running { log, wires, stop, thread }
     }
 
