@@ -34,7 +34,7 @@ use touchstone_models::picture::Picture;
 use crate::actuators::Actuators;
 use crate::exit::Failure;
 use crate::inspection::{Activated, Judge, Slots};
-use crate::line::{Action, BACKLOG_MAX, Event, Line, LineConfig, PartId, Verdict};
+use crate::line::{Action, BACKLOG_MAX, Event, Line, LineConfig, PartId, Travel, Verdict};
 use crate::station::{Condition, Ending, Observer, Published, Trouble, actuate, wiring};
 use care::Care;
 use change::Change;
@@ -45,6 +45,9 @@ use threads::{capture, forward, free_run, judge_all, watch};
 const MESSAGES_MAX: usize = 4 * BACKLOG_MAX;
 /// Longest sleep of any thread: how soon it notices that it has to end.
 const NAP: Duration = Duration::from_millis(100);
+/// How long the end waits for parts that stand on the belt: with READY low it may
+/// stop before they are past the actuator, and then no encoder ever says so.
+pub const END_WAIT: Duration = Duration::from_secs(30);
 
 /// What the other threads tell the line's.
 enum Message {
@@ -73,6 +76,7 @@ enum Message {
     Camera(Option<Trouble>),
     CameraEnded,
     Judged(PartId, Picture, Box<Inspection>, u64),
+    JudgeGone,
     Activated(Result<Box<Activated>, String>),
     Request(Request),
 }
@@ -138,7 +142,7 @@ struct RealLine<'a> {
     /// Set once the line is to end: the first part that is not waited for. A
     /// conveyor that runs on in spite of READY must not keep the line from
     /// ending; its parts are rejected as long as it lasts.
-    ending: Option<PartId>,
+    ending: Option<(PartId, Timestamp)>,
     broken: Option<Failure>,
 }
 
@@ -259,7 +263,7 @@ impl RealLine<'_> {
                 self.end(now);
             }
             self.act(now)?;
-            if self.finished() {
+            if self.finished(now) {
                 return Ok(());
             }
             let due = self.line.poll_at().into_iter().chain(self.actuators.poll_at()).min();
@@ -283,11 +287,19 @@ impl RealLine<'_> {
     }
 
     /// No part is left that was on the line when it was told to end.
-    fn finished(&self) -> bool {
-        self.ending.is_some_and(|end| {
-            // Identities wrap, so it is the distance that says which came first.
-            self.line.oldest().is_none_or(|oldest| end.0.wrapping_sub(oldest.0) as i32 <= 0)
-        })
+    fn finished(&self, now: Timestamp) -> bool {
+        let Some((end, since)) = self.ending else { return false };
+        // Identities wrap, so it is the distance that says which came first.
+        let older = |oldest: PartId| end.0.wrapping_sub(oldest.0) as i32 > 0;
+        if !self.line.oldest().is_some_and(older) {
+            return true;
+        }
+        let by_counts = matches!(self.line.config().travel(), Travel::Counts { .. });
+        let left = by_counts && self.line.backlog() == 0 && now.since(since) >= END_WAIT;
+        if left {
+            warn!("{} parts were left on the belt; remove them", self.line.in_flight());
+        }
+        left
     }
 
     fn parts_done(&self) -> bool {
@@ -296,7 +308,7 @@ impl RealLine<'_> {
 
     /// READY goes low, new parts are rejected, those on the line are finished.
     fn end(&mut self, now: Timestamp) {
-        self.ending.get_or_insert(self.line.next_part());
+        self.ending.get_or_insert((self.line.next_part(), now));
         self.line.handle(now, Event::Interlock { closed: false });
     }
 

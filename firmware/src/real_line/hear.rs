@@ -49,6 +49,7 @@ impl RealLine<'_> {
                 self.camera = trouble;
                 self.show_health(now);
             }
+            Message::JudgeGone => self.judge_gone(),
             Message::Activated(built) => self.built(built),
             Message::Request(request) => self.obey(request, now),
             Message::InputsLost(error) => self.give_up(Failure::hardware(error)),

@@ -177,6 +177,18 @@ pub(super) fn free_run(camera: Box<dyn Camera>, told: &SyncSender<Message>, quit
     }
 }
 
+/// Tells the line if the judge's thread panics: it would wait for a verdict.
+struct Farewell<'a>(&'a SyncSender<Message>);
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Nobody to tell: the line has ended.
+            let _ = self.0.send(Message::JudgeGone);
+        }
+    }
+}
+
 /// Judges what it is given, one after the other, and changes the recipe in
 /// between: building it takes seconds, and only the judge may wait for it.
 pub(super) fn judge_all(
@@ -184,6 +196,7 @@ pub(super) fn judge_all(
     jobs: &Receiver<Job>,
     told: &SyncSender<Message>,
 ) {
+    let _farewell = Farewell(told);
     while let Ok(job) = jobs.recv() {
         let message = match job {
             Job::Judge(part, frame) => {
