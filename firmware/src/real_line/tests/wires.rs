@@ -133,12 +133,11 @@ fn running(told: Told, source: Source, requests: Option<Receiver<Request>>) -> R
     let wires = Wires::default();
     let inputs: Option<Box<dyn Inputs>> = Some(Box::new(told));
     let setup = Setup { inputs, requests, ..setup(studio(), &wires, source) };
-    Running::start(setup, wires, config(), Box::new(Recipes::default()))
+    Running::start(setup, wires, config(), Box::new(Recipes))
 }
 
 /// Everything passes; the recipe "other" can be had, "slow" with other times.
-#[derive(Default)]
-struct Recipes(u32);
+struct Recipes;
 
 impl Judge for Recipes {
     fn judge(&mut self, _: &Picture) -> Inspection {
@@ -164,7 +163,7 @@ fn a_camera_that_goes_lets_ready_fall_until_it_is_back() {
     let (told, hand) = inputs(&[]);
     let wires = Wires::default();
     let setup = Setup { inputs: Some(Box::new(told)), ..setup(camera, &wires, Source::Inputs) };
-    let line = Running::start(setup, wires.clone(), config(), Box::new(Recipes::default()));
+    let line = Running::start(setup, wires.clone(), config(), Box::new(Recipes));
     line.until("ready", |_, c| c.ready);
     hand.part();
     line.until("a pass", |o, _| o == [Outcome::Pass]);
@@ -200,7 +199,7 @@ fn a_part_whose_camera_goes_has_no_frame_and_nobody_is_passed_unseen() {
     let (wires, mut heard) = (Wires::default(), Heard::default());
     let stop = AtomicBool::new(false);
     let setup = setup(camera, &wires, clock());
-    let judge = Box::new(Recipes::default());
+    let judge = Box::new(Recipes);
     let ended = run(setup, config(), judge, &mut heard, 40, &stop).unwrap().counters;
     assert_eq!(ended.passed + ended.rejected, ended.parts);
     let tally = faulty.tally();
@@ -250,7 +249,7 @@ fn the_encoder_carries_a_reject_to_the_actuator_and_lost_edges_stop_the_line() {
     let setup = Setup { inputs: Some(Box::new(told)), ..setup(studio, &wires, Source::Inputs) };
     let config = by_counts();
     assert!(matches!(config.travel(), Travel::Counts { .. }));
-    let line = Running::start(setup, wires.clone(), config, Box::new(Recipes::default()));
+    let line = Running::start(setup, wires.clone(), config, Box::new(Recipes));
     line.until("ready", |_, c| c.ready);
     hand.part();
     line.until("no frame", |o, _| o == [Outcome::Reject(Why::NoFrame)]);
@@ -287,7 +286,7 @@ fn inputs_that_misbehave_are_counted_and_lose_no_part_that_was_seen() {
         ..setup(studio(), &wires, Source::Inputs)
     };
     drop(stop);
-    let line = Running::start(setup, wires.clone(), config(), Box::new(Recipes::default()));
+    let line = Running::start(setup, wires.clone(), config(), Box::new(Recipes));
     line.until("ready", |_, c| c.ready);
     for _ in 0..20 {
         hand.part();
