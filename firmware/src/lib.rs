@@ -17,6 +17,7 @@ pub mod line;
 pub mod out_folder;
 pub mod overlay;
 pub mod real_line;
+pub mod recipes;
 pub mod report;
 pub mod serve;
 pub mod session;

@@ -6,8 +6,16 @@
 //! between the threads have a fixed length; the line asks for no more frames
 //! and judgements than they hold.
 
+mod care;
+mod change;
+mod ear;
+mod hear;
+mod sight;
 mod threads;
 
+pub use care::LATENESS_MAX;
+pub use ear::REPORT_EVERY;
+pub use sight::REFUSALS_MAX;
 pub use threads::ClockTrigger;
 
 use std::sync::Arc;
@@ -16,34 +24,61 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use log::{debug, info, warn};
-use touchstone_board::devices::Devices;
-use touchstone_board::{CameraError, Frame, IoError, Timestamp, Trigger, TriggerEdge};
+use log::{debug, warn};
+use touchstone_board::command::Request;
+use touchstone_board::watchdog::Feeder;
+use touchstone_board::{Camera, Frame, Inputs, IoError, Outputs, Timestamp, Trigger};
 use touchstone_models::inspector::Inspection;
 use touchstone_models::picture::Picture;
 
 use crate::actuators::Actuators;
 use crate::exit::Failure;
-use crate::inspection::{Judge, Slots, verdict_of};
-use crate::line::{Action, BACKLOG_MAX, Event, Line, LineConfig, PartId, Verdict};
-use crate::station::{Ending, Observer, Published, actuate, wiring};
+use crate::inspection::{Activated, Judge, Slots};
+use crate::line::{Action, BACKLOG_MAX, Event, Line, LineConfig, PartId, Travel, Verdict};
+use crate::station::{Condition, Ending, Observer, Published, Trouble, actuate, wiring};
+use care::Care;
+use change::Change;
+use ear::Ear;
+use threads::{capture, forward, free_run, judge_all, watch};
 
 /// Messages to the line's thread that may wait.
 const MESSAGES_MAX: usize = 4 * BACKLOG_MAX;
 /// Longest sleep of any thread: how soon it notices that it has to end.
 const NAP: Duration = Duration::from_millis(100);
+/// How long the end waits for parts that stand on the belt: with READY low it may
+/// stop before they are past the actuator, and then no encoder ever says so.
+pub const END_WAIT: Duration = Duration::from_secs(30);
 
 /// What the other threads tell the line's.
 enum Message {
-    Edge(TriggerEdge),
-    TriggerLost(IoError),
+    /// A part crossed the sensor.
+    Edge(Timestamp),
+    Encoder {
+        at: Timestamp,
+        counts: i64,
+    },
+    Interlock {
+        closed: bool,
+    },
+    /// The operator's button.
+    Teach,
+    /// So many edges were dropped by the kernel since the start.
+    EdgesLost {
+        total: u64,
+        encoder: bool,
+    },
+    InputsLost(IoError),
     Frame(PartId, Frame),
     FrameMissing(PartId),
     /// A frame of a camera without trigger: a part by itself.
     Free(Frame),
+    /// The camera came or went.
+    Camera(Option<Trouble>),
     CameraEnded,
-    CameraLost(CameraError),
     Judged(PartId, Picture, Box<Inspection>, u64),
+    JudgeGone,
+    Activated(Result<Box<Activated>, String>),
+    Request(Request),
 }
 
 /// A frame that the camera's thread is asked for.
@@ -53,42 +88,73 @@ struct Order {
     by: Timestamp,
 }
 
+/// What the judge's thread is asked for.
+enum Job {
+    Judge(PartId, Picture),
+    Activate(String),
+}
+
 /// Where the parts of a line come from.
 pub enum Source {
-    /// A trigger; frames are asked for.
+    /// A trigger of its own; frames are asked for.
     Trigger(Box<dyn Trigger>),
+    /// The trigger line among the inputs.
+    Inputs,
     /// Every frame of the camera is a part.
     EveryFrame,
 }
 
-use threads::{capture, free_run, judge_all, watch};
+/// What a line is made of.
+pub struct Setup {
+    /// The camera.
+    pub camera: Box<dyn Camera>,
+    /// The outputs, at rest.
+    pub outputs: Box<dyn Outputs>,
+    /// Where parts come from.
+    pub source: Source,
+    /// Every other input line; with [`Source::Inputs`] the trigger too.
+    pub inputs: Option<Box<dyn Inputs>>,
+    /// Commands from outside.
+    pub requests: Option<Receiver<Request>>,
+    /// The watchdogs.
+    pub feeder: Feeder,
+}
 
 struct RealLine<'a> {
     line: Line,
     actuators: Actuators,
     slots: Slots,
     orders: Option<SyncSender<Order>>,
-    work: SyncSender<(PartId, Picture)>,
+    work: SyncSender<Job>,
     /// The frame that is the part being announced.
     free: Option<Frame>,
     observer: &'a mut dyn Observer,
     parts_max: u64,
+    care: Care,
+    change: Change,
+    /// What is wrong with the camera.
+    camera: Option<Trouble>,
+    camera_losses: u64,
+    edges_lost: u64,
+    /// As the line was last told.
+    healthy: bool,
+    told: Option<Condition>,
     /// Set once the line is to end: the first part that is not waited for. A
     /// conveyor that runs on in spite of READY must not keep the line from
     /// ending; its parts are rejected as long as it lasts.
-    ending: Option<PartId>,
+    ending: Option<(PartId, Timestamp)>,
     broken: Option<Failure>,
 }
 
 /// Runs a line until `stop` is set, `parts_max` parts were there, or the
-/// camera's files are at their end; parts on the line are dealt with first.
+/// camera's files are at their end; parts on the line are dealt with first. A
+/// camera that goes away lets READY fall until it is back.
 ///
 /// # Errors
-/// Camera, trigger or outputs gone, or what the observer ends it with. The
-/// outputs are at rest in any case.
+/// Inputs or outputs gone, the judge gone, or what the observer ends it with.
+/// The outputs are at rest in any case.
 pub fn run(
-    devices: Devices,
-    source: Source,
+    setup: Setup,
     config: LineConfig,
     judge: Box<dyn Judge>,
     observer: &mut dyn Observer,
@@ -98,29 +164,37 @@ pub fn run(
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
     let (work, jobs) = sync_channel(BACKLOG_MAX);
     let quit = Arc::new(AtomicBool::new(false));
-    let Devices { camera, outputs, .. } = devices;
+    let Setup { camera, outputs, source, inputs, requests, feeder } = setup;
+    let mut line = Line::new(config);
     let mut threads = vec![spawn("judge", {
         let messages = messages.clone();
         move || judge_all(judge, &jobs, &messages)
     })?];
-    let orders = match source {
-        Source::Trigger(trigger) => {
-            let (orders, ordered) = sync_channel(BACKLOG_MAX);
-            let (quit, told) = (Arc::clone(&quit), messages.clone());
-            threads.push(spawn("trigger", move || watch(trigger, &told, &quit))?);
-            let told = messages.clone();
-            threads.push(spawn("camera", move || capture(camera, &ordered, &told))?);
-            Some(orders)
-        }
-        Source::EveryFrame => {
-            let (quit, told) = (Arc::clone(&quit), messages.clone());
-            threads.push(spawn("camera", move || free_run(camera, &told, &quit))?);
-            None
-        }
+    if let Some(inputs) = inputs {
+        let ear = attend(inputs, matches!(source, Source::Inputs), &mut line)?;
+        let (quit, told) = (Arc::clone(&quit), messages.clone());
+        threads.push(spawn("inputs", move || ear.listen(&told, &quit))?);
+    }
+    if let Some(requests) = requests {
+        let (quit, told) = (Arc::clone(&quit), messages.clone());
+        threads.push(spawn("commands", move || forward(&requests, &told, &quit))?);
+    }
+    let every_frame = matches!(source, Source::EveryFrame);
+    if let Source::Trigger(trigger) = source {
+        let (quit, told) = (Arc::clone(&quit), messages.clone());
+        threads.push(spawn("trigger", move || watch(trigger, &told, &quit))?);
+    }
+    let (told, free_quit) = (messages, Arc::clone(&quit));
+    let orders = if every_frame {
+        threads.push(spawn("camera", move || free_run(camera, &told, &free_quit))?);
+        None
+    } else {
+        let (orders, ordered) = sync_channel(BACKLOG_MAX);
+        threads.push(spawn("camera", move || capture(camera, &ordered, &told))?);
+        Some(orders)
     };
-    drop(messages);
     let mut real = RealLine {
-        line: Line::new(config),
+        line,
         actuators: Actuators::new(outputs),
         slots: Slots::default(),
         orders,
@@ -128,6 +202,13 @@ pub fn run(
         free: None,
         observer,
         parts_max,
+        care: Care::new(feeder),
+        change: Change::None,
+        camera: None,
+        camera_losses: 0,
+        edges_lost: 0,
+        healthy: true,
+        told: None,
         ending: None,
         broken: None,
     };
@@ -139,16 +220,31 @@ pub fn run(
         debug!("{step}");
     }
     let broken = real.broken.take();
+    let ended = ended.and(rested).and(broken.map_or(Ok(()), Err));
     quit.store(true, Ordering::Relaxed);
-    drop(real);
+    real.close(ended.is_ok());
     drop(inbox);
     for thread in threads {
         if thread.join().is_err() {
             warn!("a thread of the line panicked");
         }
     }
-    ended.and(rested)?;
-    broken.map_or(Ok(Ending { counters }), Err)
+    ended.map(|()| Ending { counters })
+}
+
+/// Opens the ear, and tells the line what the inputs say now: before READY can
+/// rise for the first time.
+fn attend(inputs: Box<dyn Inputs>, parts: bool, line: &mut Line) -> Result<Ear, Failure> {
+    let mut ear = Ear::open(inputs, parts).map_err(Failure::hardware)?;
+    let interlock = ear.interlock().map_err(Failure::hardware)?;
+    let now = Timestamp::now_monotonic();
+    if let Some(closed) = interlock {
+        line.handle(now, Event::Interlock { closed });
+    }
+    if ear.has_encoder() {
+        line.handle(now, Event::Encoder { at: now, counts: 0 });
+    }
+    Ok(ear)
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Failure> {
@@ -162,33 +258,48 @@ impl RealLine<'_> {
     fn run(&mut self, inbox: &Receiver<Message>, stop: &AtomicBool) -> Result<(), Failure> {
         loop {
             let now = Timestamp::now_monotonic();
+            self.care.turn(now);
             if self.ending.is_none() && (stop.load(Ordering::Relaxed) || self.parts_done()) {
                 self.end(now);
             }
             self.act(now)?;
-            if self.finished() {
+            if self.finished(now) {
                 return Ok(());
             }
             let due = self.line.poll_at().into_iter().chain(self.actuators.poll_at()).min();
-            let nap = due.map_or(NAP, |at| at.since(Timestamp::now_monotonic()).min(NAP));
-            match inbox.recv_timeout(nap) {
+            let now = Timestamp::now_monotonic();
+            let due = due.unwrap_or(now + NAP).min(now + NAP);
+            self.care.promise(due);
+            match inbox.recv_timeout(due.since(now)) {
                 Ok(message) => self.hear(message),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    let why = "the judge's thread ended; please report this with the log";
-                    self.give_up(Failure::Hardware(why.to_owned()));
-                    thread::sleep(nap);
+                    self.judge_gone();
+                    thread::sleep(due.since(now));
                 }
             }
         }
     }
 
+    /// Lets go of everything; the watchdogs too where the end is a clean one.
+    fn close(self, clean: bool) {
+        self.care.end(clean);
+    }
+
     /// No part is left that was on the line when it was told to end.
-    fn finished(&self) -> bool {
-        self.ending.is_some_and(|end| {
-            // Identities wrap, so it is the distance that says which came first.
-            self.line.oldest().is_none_or(|oldest| end.0.wrapping_sub(oldest.0) as i32 <= 0)
-        })
+    fn finished(&self, now: Timestamp) -> bool {
+        let Some((end, since)) = self.ending else { return false };
+        // Identities wrap, so it is the distance that says which came first.
+        let older = |oldest: PartId| end.0.wrapping_sub(oldest.0) as i32 > 0;
+        if !self.line.oldest().is_some_and(older) {
+            return true;
+        }
+        let by_counts = matches!(self.line.config().travel(), Travel::Counts { .. });
+        let left = by_counts && self.line.backlog() == 0 && now.since(since) >= END_WAIT;
+        if left {
+            warn!("{} parts were left on the belt; remove them", self.line.in_flight());
+        }
+        left
     }
 
     fn parts_done(&self) -> bool {
@@ -197,72 +308,38 @@ impl RealLine<'_> {
 
     /// READY goes low, new parts are rejected, those on the line are finished.
     fn end(&mut self, now: Timestamp) {
-        self.ending.get_or_insert(self.line.next_part());
+        self.ending.get_or_insert((self.line.next_part(), now));
         self.line.handle(now, Event::Interlock { closed: false });
     }
 
     /// Something that the line cannot do without is gone.
     fn give_up(&mut self, why: Failure) {
-        let now = Timestamp::now_monotonic();
-        self.line.handle(now, Event::Health { ok: false });
-        self.end(now);
         self.broken.get_or_insert(why);
-    }
-
-    fn hear(&mut self, message: Message) {
         let now = Timestamp::now_monotonic();
-        match message {
-            Message::Edge(edge) => {
-                // Parts beyond the number asked for are none of this run's business.
-                if !self.parts_done() {
-                    self.line.handle(now, Event::Trigger { at: edge.at });
-                }
-            }
-            Message::Free(frame) => {
-                if !self.parts_done() {
-                    let at = frame.exposed_at;
-                    self.free = Some(frame);
-                    self.line.handle(now, Event::Trigger { at });
-                }
-            }
-            Message::Frame(part, frame) => self.frame(part, frame, now),
-            Message::FrameMissing(part) => self.line.handle(now, Event::FrameMissing { part }),
-            Message::Judged(part, frame, inspection, judge_us) => {
-                let verdict = verdict_of(&inspection);
-                self.slots.found(part, Some(frame), *inspection, judge_us);
-                self.line.handle(now, Event::Judged { part, verdict });
-            }
-            Message::CameraEnded => {
-                info!("the camera has no more pictures");
-                self.end(now);
-            }
-            Message::TriggerLost(error) => self.give_up(Failure::hardware(error)),
-            Message::CameraLost(error) => self.give_up(Failure::hardware(error)),
-        }
+        self.show_health(now);
+        self.end(now);
     }
 
-    fn frame(&mut self, part: PartId, frame: Frame, now: Timestamp) {
-        let exposed_at = frame.exposed_at;
-        let capture_us = u64::try_from(now.0 - exposed_at.0).unwrap_or(0);
-        let held = match Picture::from_rgb8(frame.width, frame.height, frame.rgb) {
-            Ok(picture) => self.slots.hold(part, picture, capture_us),
-            Err(error) => {
-                warn!("part {part}: {error}");
-                false
-            }
-        };
-        let event = if held {
-            Event::FrameReady { part, exposed_at }
-        } else {
-            Event::FrameMissing { part }
-        };
-        self.line.handle(now, event);
+    fn judge_gone(&mut self) {
+        let why = "the judge's thread ended; please report this with the log";
+        self.give_up(Failure::Hardware(why.to_owned()));
+    }
+
+    /// Tells the line whether all that it needs is there.
+    fn show_health(&mut self, now: Timestamp) {
+        let ok = self.camera.is_none() && self.broken.is_none() && !self.is_changing();
+        if ok != self.healthy {
+            self.healthy = ok;
+            self.line.handle(now, Event::Health { ok });
+        }
     }
 
     fn act(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.actuators.tick(now).map_err(wiring)?;
+        self.drive_change(now);
+        self.show_health(now);
         while let Some(action) = self.line.next_action(now) {
-            match actuate(action, &self.line, &mut self.actuators, now)? {
+            match actuate(action, &mut self.actuators, now)? {
                 Some(Action::Capture { part, not_before, by }) => {
                     self.order(part, not_before, by, now)
                 }
@@ -285,6 +362,31 @@ impl RealLine<'_> {
         }
         // A frame whose part was refused has nobody waiting for it.
         self.free = None;
+        self.tell()
+    }
+
+    /// Shows how the line is, where that has changed.
+    fn tell(&mut self) -> Result<(), Failure> {
+        let trouble = self.line.fault_kind().map(Trouble::Fault).or(self.camera);
+        let error = trouble.is_some() || self.broken.is_some();
+        self.actuators.set_fault(error).map_err(wiring)?;
+        let ready = self.line.ready();
+        if ready {
+            self.care.ready();
+        }
+        let condition = Condition {
+            online: self.ending.is_none(),
+            ready,
+            busy: self.line.backlog() > 0,
+            trouble,
+            changing: self.is_changing(),
+            edges_lost: self.edges_lost,
+            camera_losses: self.camera_losses,
+            counters: *self.line.counters(),
+        };
+        if self.told != Some(condition) && self.observer.condition(&condition) {
+            self.told = Some(condition);
+        }
         Ok(())
     }
 
@@ -302,15 +404,17 @@ impl RealLine<'_> {
     }
 
     fn judge(&mut self, part: PartId, now: Timestamp) {
-        let sent = match self.slots.take_frame(part) {
-            Some(frame) => {
-                self.work.try_send((part, frame)).map_err(|e| matches!(e, TrySendError::Full(_)))
-            }
-            None => Err(true),
+        let sent = self.slots.take_frame(part).map(|f| self.work.try_send(Job::Judge(part, f)));
+        let why = match sent {
+            Some(Ok(())) => return,
+            Some(Err(TrySendError::Full(_))) => "the judge is busy",
+            Some(Err(TrySendError::Disconnected(_))) => "no judge",
+            None => "no frame",
         };
-        if let Err(full) = sent {
-            warn!("part {part} cannot be judged: {}", if full { "no frame" } else { "no judge" });
-            self.line.handle(now, Event::Judged { part, verdict: Verdict::Bad });
+        warn!("part {part} cannot be judged: {why}");
+        self.line.handle(now, Event::Judged { part, verdict: Verdict::Bad });
+        if matches!(sent, Some(Err(TrySendError::Disconnected(_)))) {
+            self.judge_gone();
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use touchstone_board::config::Board;
 use touchstone_board::devices::Devices;
 use touchstone_board::sim::SimulatedLine;
-use touchstone_board::{Camera, Timestamp};
+use touchstone_board::{Camera, InputRole, Timestamp};
 use touchstone_models::files;
 use touchstone_models::recipe::LineTiming;
 
@@ -135,6 +135,17 @@ fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
         }
     }
     LineConfig::try_from(table.line).map_err(|e| format!(": {e}"))?;
+    let encoder = [InputRole::EncoderA, InputRole::EncoderStep];
+    if table.line.travel_counts.is_some()
+        && !board.inputs.iter().any(|input| encoder.contains(&input.role))
+    {
+        return Err(format!(
+            ": line.travel_counts: the board {} wires no encoder; add [[gpio]] lines with role \
+             \"encoder_a\" and \"encoder_b\" (or \"encoder_step\") to the board file, or give \
+             line.travel_ms instead",
+            board.name
+        ));
+    }
     let output =
         table.output.map(|o| OutputConfig { dir: at(&o.dir), rejects_kept: o.rejects_kept });
     if let Some(o) = output.as_ref().filter(|o| o.rejects_kept > REJECTS_KEPT_MAX) {
@@ -328,6 +339,11 @@ mod tests {
         assert!(every.contains("trigger.every_ms is 1"), "{every}");
         let board = error_of("board = \"gone.toml\"\nrecipe = \"r\"\n");
         assert!(board.contains("board: ") && board.contains("gone.toml"), "{board}");
+        let counts = error_of(
+            "board = \"board.toml\"\nrecipe = \"r\"\n[line]\ntravel_counts = 2500\n\
+             debounce_counts = 200\ncounts_per_s_max = 6000\n",
+        );
+        assert!(counts.contains("line.travel_counts: the board sim wires no encoder"), "{counts}");
         let kept = error_of(
             "board = \"board.toml\"\nrecipe = \"r\"\n[output]\ndir = \"o\"\nrejects_kept = 99999\n",
         );

@@ -20,6 +20,7 @@ pub use error::RecipeError;
 use crate::files;
 use crate::package::ModelPackage;
 use crate::picture::{self, Picture};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -109,6 +110,28 @@ impl Recipe {
             pinned: format!("{} {}", pin.id, short(&pin.hash)),
             found: format!("{} {}", package.id(), short(package.hash())),
         })
+    }
+
+    /// The first bytes of a SHA-256 over the model's hash and everything here that decides a verdict
+    /// (card, good parts, mask): whoever reads it sees that nothing was changed.
+    ///
+    /// # Errors
+    /// The card cannot be written as TOML.
+    pub fn identity(&self, model_hash: &str) -> Result<[u8; 8], RecipeError> {
+        let mut hash = Sha256::new();
+        hash.update(model_hash.as_bytes());
+        hash.update(self.card.emit()?.as_bytes());
+        for prompt in &self.prompts {
+            hash.update(prompt.width().to_le_bytes());
+            hash.update(prompt.height().to_le_bytes());
+            hash.update(prompt.rgb());
+        }
+        for ignored in self.ignore.iter().flat_map(|mask| &mask.ignored) {
+            hash.update([u8::from(*ignored)]);
+        }
+        let mut first = [0; 8];
+        first.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        Ok(first)
     }
 
     /// Writes the recipe as folder `dir`: beside it first, flushed, then put in place at once. A

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 use touchstone_board::camera::files::FileCamera;
 use touchstone_board::camera::v4l2::{self, V4l2Camera};
-use touchstone_board::config::{Board, CameraConfig};
+use touchstone_board::check as board;
+use touchstone_board::config::{Board, CameraConfig, DisplayConfig, DisplayKind};
 use touchstone_board::sim::SimulatedLine;
 use touchstone_board::{Camera, Timestamp, gpio, serial};
 use touchstone_models::picture::Picture;
@@ -30,6 +31,8 @@ enum State {
     Ok,
     /// Not there, and not needed.
     None,
+    /// Works, and is not as it should be.
+    Warning,
     /// Needed, and does not work.
     Broken,
 }
@@ -37,9 +40,30 @@ enum State {
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Finding {
-    what: &'static str,
+    what: String,
     state: State,
     found: String,
+    /// Empty where nothing is to be done, or where `found` says it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    what_to_do: String,
+}
+
+impl Finding {
+    fn new(what: &str, state: State, found: String) -> Self {
+        Self { what: what.to_owned(), state, found, what_to_do: String::new() }
+    }
+}
+
+impl From<board::Finding> for Finding {
+    fn from(entry: board::Finding) -> Self {
+        let state = match entry.state {
+            board::State::Ok => State::Ok,
+            board::State::Warning => State::Warning,
+            board::State::Wrong => State::Broken,
+        };
+        let board::Finding { entry: what, found, what_to_do, .. } = entry;
+        Self { what, state, found, what_to_do }
+    }
 }
 
 /// Runs the command.
@@ -68,12 +92,12 @@ pub fn run(args: &DoctorArgs) -> Ended {
     tell(args, &findings)
 }
 
-fn note(findings: &mut Vec<Finding>, what: &'static str, result: Result<String, String>) {
+fn note(findings: &mut Vec<Finding>, what: &str, result: Result<String, String>) {
     let (state, found) = match result {
         Ok(found) => (State::Ok, found),
         Err(found) => (State::Broken, found),
     };
-    findings.push(Finding { what, state, found });
+    findings.push(Finding::new(what, state, found));
 }
 
 fn configuration(path: &Path, findings: &mut Vec<Finding>) -> Option<RunConfig> {
@@ -106,57 +130,60 @@ fn machine(findings: &mut Vec<Finding>) {
     list(findings, "serial", serial::ports(), "none is needed; a PLC may listen on one");
 }
 
-fn list(findings: &mut Vec<Finding>, what: &'static str, here: Vec<String>, otherwise: &str) {
+fn list(findings: &mut Vec<Finding>, what: &str, here: Vec<String>, otherwise: &str) {
     if here.is_empty() {
         let found = format!("none here; {otherwise}");
-        findings.push(Finding { what, state: State::None, found });
+        findings.push(Finding::new(what, State::None, found));
     } else {
         note(findings, what, Ok(here.join(", ")));
     }
 }
 
-/// What the board file needs. Lines are looked for, not taken: taking an
-/// output would move it.
+/// What the board file needs, entry by entry. Lines are looked for, not taken:
+/// taking an output would move it.
 fn devices(board: &Board, findings: &mut Vec<Finding>) {
-    note(findings, "camera", camera(&board.camera));
-    let wires = board.trigger.iter().chain(&board.teach).map(|l| &l.wire);
-    let chips = gpio::chips();
-    for wire in wires.chain(board.outputs.iter().map(|o| &o.wire)) {
-        let real = wire.chip.canonicalize().unwrap_or_else(|_| wire.chip.clone());
-        let found = format!("{} line {}", wire.chip.display(), wire.line);
-        let here = chips.iter().any(|c| c == &real);
-        note(
-            findings,
-            "gpio",
-            if here {
-                Ok(found)
-            } else {
-                let here: Vec<String> = chips.iter().map(|c| c.display().to_string()).collect();
-                Err(format!(
-                    "{found}: no such chip (here: {}); correct [[gpio]] chip in the board file",
-                    if here.is_empty() { "none".to_owned() } else { here.join(", ") }
-                ))
-            },
-        );
+    let entries = touchstone_board::check(board);
+    // One that is not there is no news a second time.
+    let there = entries.iter().all(|e| e.entry != "[camera]" || e.state != board::State::Wrong);
+    findings.extend(entries.into_iter().map(Finding::from));
+    if there {
+        note(findings, "camera", camera(&board.camera));
     }
     let simulated = matches!(board.camera, CameraConfig::Simulated(_));
     if board.outputs.is_empty() && !simulated {
         let found = "the board file wires no output, so nothing is ever rejected".to_owned();
-        findings.push(Finding { what: "gpio", state: State::None, found });
+        findings.push(Finding::new("gpio", State::None, found));
     }
-    for port in &board.serial {
-        let found = format!("{} at {} baud", port.path.display(), port.baud);
-        note(
-            findings,
-            "serial",
-            if port.path.exists() {
-                Ok(found)
-            } else {
-                let here = serial::ports();
-                let here = if here.is_empty() { "none".to_owned() } else { here.join(", ") };
-                Err(format!("{found}: no such port (here: {here}); correct [[serial]] path"))
-            },
-        );
+    findings.extend(board.display.as_ref().map(display));
+    findings.extend(board.watchdog.device.as_deref().map(dog));
+}
+
+/// Whether the screen is there; nothing is drawn.
+fn display(config: &DisplayConfig) -> Finding {
+    let path = config.path.as_path();
+    // A picture is written anew each time; its folder has to be there.
+    let needed = match config.kind {
+        DisplayKind::Png => path.parent().filter(|folder| !folder.as_os_str().is_empty()),
+        DisplayKind::Framebuffer | DisplayKind::Drm => Some(path),
+    };
+    let what_to_do = "correct [display] path, or remove [display]";
+    there("[display]", path, needed.is_none_or(Path::exists), what_to_do)
+}
+
+/// Whether the watchdog is there. Opening it would start it.
+fn dog(path: &Path) -> Finding {
+    let what_to_do = "load its driver (modprobe softdog for a try), or correct [watchdog] device";
+    there("[watchdog]", path, path.exists(), what_to_do)
+}
+
+fn there(what: &str, path: &Path, there: bool, otherwise: &str) -> Finding {
+    let shown = path.display();
+    match there {
+        true => Finding::new(what, State::Ok, format!("{shown} is there")),
+        false => Finding {
+            what_to_do: otherwise.to_owned(),
+            ..Finding::new(what, State::Broken, format!("{shown}: not there"))
+        },
     }
 }
 
@@ -240,9 +267,12 @@ fn tell(args: &DoctorArgs, findings: &[Finding]) -> Ended {
             let state = match finding.state {
                 State::Ok => "ok    ",
                 State::None => "-     ",
+                State::Warning => "check ",
                 State::Broken => "BROKEN",
             };
-            format!("{state}  {:<14}{}", finding.what, finding.found)
+            let Finding { what, found, what_to_do, .. } = finding;
+            let remedy = if what_to_do.is_empty() { "" } else { "; " };
+            format!("{state}  {what:<14} {found}{remedy}{what_to_do}")
         };
         lines.line(&line)?;
     }

@@ -1,20 +1,23 @@
 //! The threads beside the line's: each waits for one device and tells the line.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
 use log::{info, warn};
-use touchstone_board::{Camera, CameraError, IoError, Timestamp, Trigger, TriggerEdge};
-use touchstone_models::picture::Picture;
+use touchstone_board::command::Request;
+use touchstone_board::{Camera, CameraError, Frame, IoError, Timestamp, Trigger, TriggerEdge};
 
-use super::{Message, NAP, Order};
+use super::sight::{Look, Sight};
+use super::{Job, Message, NAP, Order};
 use crate::inspection::{Judge, judge_timed};
-use crate::line::PartId;
 
 /// A camera without trigger is asked for its next frame for this long.
 const FREE_FRAME_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often an idle line looks whether its camera is there: READY has to fall
+/// within 200 ms of its loss.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// A trigger that is a clock, for a bench without a light barrier.
 pub struct ClockTrigger {
@@ -50,73 +53,176 @@ impl Trigger for ClockTrigger {
 pub(super) fn watch(mut trigger: Box<dyn Trigger>, told: &SyncSender<Message>, quit: &AtomicBool) {
     while !quit.load(Ordering::Relaxed) {
         let message = match trigger.wait(NAP) {
-            Ok(Some(edge)) => Message::Edge(edge),
+            Ok(Some(edge)) => Message::Edge(edge.at),
             Ok(None) => continue,
-            Err(error) => Message::TriggerLost(error),
+            Err(error) => Message::InputsLost(error),
         };
-        let last = matches!(message, Message::TriggerLost(_));
+        let last = matches!(message, Message::InputsLost(_));
         if told.send(message).is_err() || last {
             return;
         }
     }
 }
 
+/// The camera, and what is known of it.
+struct Eye<'a> {
+    camera: Box<dyn Camera>,
+    sight: Sight,
+    said: String,
+    told: &'a SyncSender<Message>,
+}
+
+impl<'a> Eye<'a> {
+    fn new(camera: Box<dyn Camera>, told: &'a SyncSender<Message>) -> Self {
+        info!("camera: {}", camera.describe());
+        Self { camera, sight: Sight::OPENED, said: String::new(), told }
+    }
+
+    /// The next frame; the line hears if the camera comes or goes. `None` when
+    /// nobody listens any more.
+    fn frame(&mut self, after: Timestamp, wait: Duration) -> Option<Result<Frame, CameraError>> {
+        let frame = self.camera.next_frame(after, wait);
+        let seen = frame.as_ref().map_or_else(Look::from, |_| Look::Frame);
+        self.note(seen, frame.as_ref().err())?;
+        Some(frame)
+    }
+
+    /// Looks whether the camera is there. `None` as above.
+    fn check(&mut self) -> Option<()> {
+        let checked = self.camera.check();
+        let seen = checked.as_ref().map_or_else(Look::from, |()| Look::There);
+        self.note(seen, checked.as_ref().err())
+    }
+
+    fn note(&mut self, look: Look, error: Option<&CameraError>) -> Option<()> {
+        let before = self.sight.trouble();
+        self.sight = self.sight.step(look);
+        let trouble = self.sight.trouble();
+        if let Some(error) = error.filter(|_| matches!(look, Look::Lost | Look::Refused)) {
+            let why = error.to_string();
+            // Said anew only when it is something else: the tries are many.
+            if why != self.said {
+                warn!("camera: {why}");
+                self.said = why;
+            }
+        }
+        if trouble == before {
+            return Some(());
+        }
+        if trouble.is_none() {
+            self.said.clear();
+            info!("camera: {} is back", self.camera.describe());
+        }
+        self.told.send(Message::Camera(trouble)).ok()
+    }
+}
+
+/// Takes the frames that are ordered, and looks after the camera in between.
 pub(super) fn capture(
-    mut camera: Box<dyn Camera>,
+    camera: Box<dyn Camera>,
     orders: &Receiver<Order>,
     told: &SyncSender<Message>,
 ) {
-    info!("camera: {}", camera.describe());
-    while let Ok(Order { part, not_before, by }) = orders.recv() {
-        let timeout = by.since(Timestamp::now_monotonic());
-        let message = match camera.next_frame(not_before, timeout) {
-            Ok(frame) => Message::Frame(part, frame),
-            Err(CameraError::Timeout { .. } | CameraError::Picture { .. }) => {
-                Message::FrameMissing(part)
-            }
-            Err(CameraError::Ended) => Message::CameraEnded,
-            Err(error) => Message::CameraLost(error),
+    let mut eye = Eye::new(camera, told);
+    loop {
+        let Order { part, not_before, by } = match orders.recv_timeout(CHECK_EVERY) {
+            Ok(order) => order,
+            Err(RecvTimeoutError::Timeout) => match eye.check() {
+                Some(()) => continue,
+                None => return,
+            },
+            Err(RecvTimeoutError::Disconnected) => return,
         };
-        let last = matches!(message, Message::CameraEnded | Message::CameraLost(_));
+        let wait = by.since(Timestamp::now_monotonic());
+        let message = match eye.frame(not_before, wait) {
+            Some(Ok(frame)) => Message::Frame(part, frame),
+            Some(Err(CameraError::Ended)) => Message::CameraEnded,
+            Some(Err(_)) => Message::FrameMissing(part),
+            None => return,
+        };
+        let last = matches!(message, Message::CameraEnded);
         if told.send(message).is_err() || last {
             return;
         }
     }
 }
 
-pub(super) fn free_run(mut camera: Box<dyn Camera>, told: &SyncSender<Message>, quit: &AtomicBool) {
-    info!("camera: {}; every frame is a part", camera.describe());
+/// Takes every frame for a part.
+pub(super) fn free_run(camera: Box<dyn Camera>, told: &SyncSender<Message>, quit: &AtomicBool) {
+    let mut eye = Eye::new(camera, told);
     let mut after = Timestamp::now_monotonic();
     while !quit.load(Ordering::Relaxed) {
-        let message = match camera.next_frame(after, FREE_FRAME_TIMEOUT) {
-            Ok(frame) => {
+        let message = match eye.frame(after, FREE_FRAME_TIMEOUT) {
+            Some(Ok(frame)) => {
                 after = Timestamp(frame.exposed_at.0 + 1);
                 Message::Free(frame)
             }
-            Err(CameraError::Timeout { .. }) => continue,
-            Err(CameraError::Picture { path, why }) => {
+            Some(Err(CameraError::Ended)) => Message::CameraEnded,
+            Some(Err(CameraError::Timeout { .. })) => continue,
+            Some(Err(CameraError::Picture { path, why })) => {
                 warn!("{}: {why}", path.display());
                 continue;
             }
-            Err(CameraError::Ended) => Message::CameraEnded,
-            Err(error) => Message::CameraLost(error),
+            // It says so at once; the next try is not due at once.
+            Some(Err(_)) => {
+                thread::sleep(CHECK_EVERY);
+                continue;
+            }
+            None => return,
         };
-        let last = matches!(message, Message::CameraEnded | Message::CameraLost(_));
+        let last = matches!(message, Message::CameraEnded);
         if told.send(message).is_err() || last {
             return;
         }
     }
 }
 
+/// Tells the line if the judge's thread panics: it would wait for a verdict.
+struct Farewell<'a>(&'a SyncSender<Message>);
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Nobody to tell: the line has ended.
+            let _ = self.0.send(Message::JudgeGone);
+        }
+    }
+}
+
+/// Judges what it is given, one after the other, and changes the recipe in
+/// between: building it takes seconds, and only the judge may wait for it.
 pub(super) fn judge_all(
     mut judge: Box<dyn Judge>,
-    jobs: &Receiver<(PartId, Picture)>,
+    jobs: &Receiver<Job>,
     told: &SyncSender<Message>,
 ) {
-    while let Ok((part, frame)) = jobs.recv() {
-        let (inspection, judge_us) = judge_timed(judge.as_mut(), &frame);
-        if told.send(Message::Judged(part, frame, Box::new(inspection), judge_us)).is_err() {
+    let _farewell = Farewell(told);
+    while let Ok(job) = jobs.recv() {
+        let message = match job {
+            Job::Judge(part, frame) => {
+                let (inspection, judge_us) = judge_timed(judge.as_mut(), &frame);
+                Message::Judged(part, frame, Box::new(inspection), judge_us)
+            }
+            Job::Activate(recipe) => Message::Activated(judge.activate(&recipe).map(Box::new)),
+        };
+        if told.send(message).is_err() {
             return;
+        }
+    }
+}
+
+/// Hands commands from outside on to the line, which has one thing to wait for.
+pub(super) fn forward(requests: &Receiver<Request>, told: &SyncSender<Message>, quit: &AtomicBool) {
+    while !quit.load(Ordering::Relaxed) {
+        match requests.recv_timeout(NAP) {
+            // One that is dropped answers by itself.
+            Ok(request) => {
+                if told.send(Message::Request(request)).is_err() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

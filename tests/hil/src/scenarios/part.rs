@@ -105,9 +105,9 @@ fn timing(bench: &mut Bench, what: &str, from_us: i64, to_us: i64) {
     bench.note(&format!("trigger to {what}"), format!("{ms:.1} ms"));
 }
 
-/// `SEQUENCE PART VERDICT REASON`.
+/// `!SEQUENCE part=PART VERDICT score=… reason=…*CRC`.
 pub(super) fn is_result(part: u32) -> impl Fn(&str) -> bool {
-    let wanted = part.to_string();
+    let wanted = format!("part={part}");
     move |line| line.split(' ').nth(1) == Some(wanted.as_str())
 }
 
