@@ -219,6 +219,8 @@ fn the_interlock_is_read_at_the_start_and_heard_after() {
     line.until("refused", |o, _| o == [Outcome::Reject(Why::NotReady)]);
     hand.edge(InputRole::Interlock, true);
     line.until("ready", |_, c| c.ready);
+    // Beyond the debounce time, or it is the same part.
+    thread::sleep(Duration::from_millis(20));
     hand.part();
     line.until("a pass", |o, _| o.len() == 2 && o[1] == Outcome::Pass);
     hand.edge(InputRole::Interlock, false);
