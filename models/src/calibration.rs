@@ -190,9 +190,12 @@ impl ScalarPredictive {
 /// The witnesses look at the same features, so they are anything but independent. This is valid
 /// under every dependence: a good part is rejected at most at the stated rate. NaN gives 0.
 pub fn bonferroni(testimonies: &[(f64, f64)]) -> f64 {
-    testimonies.iter().fold(1.0, |least: f64, (p, share)| {
-        if p.is_nan() { 0.0 } else { least.min(p / share) }
-    })
+    testimonies.iter().fold(
+        1.0,
+        |least: f64, (p, share)| {
+            if p.is_nan() { 0.0 } else { least.min(p / share) }
+        },
+    )
 }
 
 /// Statistic of the change map: logit of the maximum of its 3x3-box-smoothed values.
