@@ -384,7 +384,12 @@ impl Feeder {
     /// # Errors
     /// The first that cannot be reached; the others are switched off all the same.
     pub fn stop(mut self) -> Result<(), WatchdogError> {
-        self.dogs.iter_mut().fold(Ok(()), |outcome, (dog, _)| outcome.and(dog.stop()))
+        let mut outcome = Ok(());
+        // Every one is told, also after one that refuses.
+        for (dog, _) in &mut self.dogs {
+            outcome = outcome.and(dog.stop());
+        }
+        outcome
     }
 }
 

@@ -36,7 +36,8 @@ fn the_reason_names_the_strongest_witness() {
 
 #[test]
 fn the_joint_p_value_meets_the_rate() {
-    let each: [(fn(f64) -> WitnessReport, Witness); 3] = [
+    type WithP = fn(f64) -> WitnessReport;
+    let each: [(WithP, Witness); 3] = [
         (|p| report(p, 0.5, 0.5), Witness::Change),
         (|p| report(0.5, p, 0.5), Witness::Position),
         (|p| report(0.5, 0.5, p), Witness::Image),

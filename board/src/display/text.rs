@@ -114,7 +114,7 @@ mod tests {
         let width = draw_text(&mut canvas, "Täst", Point::new(7, 11), 60, 400, white).unwrap();
         assert_eq!(width, 4 * 30);
         let ink = inked(&canvas);
-        assert!(ink.len() > 500 && ink.len() % 9 == 0, "squares of 3x3: {}", ink.len());
+        assert!(ink.len() > 500 && ink.len().is_multiple_of(9), "squares of 3x3: {}", ink.len());
         assert!(ink.iter().all(|(x, y)| (7..127).contains(x) && (11..71).contains(y)));
     }
 

@@ -139,7 +139,7 @@ impl Device {
             if let Some(kind) = self.kind(&query) {
                 controls.push(Control {
                     id: query.id,
-                    name: text(&query.name.map(|c| c as u8)),
+                    name: text(&query.name),
                     kind,
                     min: query.minimum.into(),
                     max: query.maximum.into(),

@@ -70,7 +70,10 @@ impl Hand {
 
 /// What the observer has heard so far, for a test that looks on.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<(Vec<Outcome>, Condition, Vec<String>)>>);
+struct Log(Arc<Mutex<Seen>>);
+
+/// Outcomes, the latest condition, names of recipes.
+type Seen = (Vec<Outcome>, Condition, Vec<String>);
 
 impl Observer for Log {
     fn published(&mut self, part: &Published<'_>) -> Result<(), Failure> {
