@@ -18,6 +18,9 @@ pub const BOOT_LIMIT: Duration = Duration::from_secs(400);
 pub const SHELL_LIMIT: Duration = Duration::from_secs(60);
 /// For whatever the firmware computes under emulation.
 pub const FIRMWARE_LIMIT: Duration = Duration::from_secs(240);
+/// From a trigger to the end of its pulse: the way to the actuator (`travel_ms` of `vm/touchstone.toml`)
+/// and as much again for a busy machine.
+pub const PART_LIMIT: Duration = Duration::from_secs(150);
 /// How often wires are sampled.
 const SAMPLE: Duration = Duration::from_micros(1000);
 /// How long a trigger stays active.
