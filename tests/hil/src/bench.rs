@@ -17,7 +17,7 @@ pub const BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// For a command of the guest's shell that does nothing much.
 pub const SHELL_LIMIT: Duration = Duration::from_secs(60);
 /// For whatever the firmware computes under emulation.
-pub const FIRMWARE_LIMIT: Duration = Duration::from_secs(240);
+pub const FIRMWARE_LIMIT: Duration = Duration::from_secs(900);
 /// From a trigger to the end of its pulse: the way to the actuator (`travel_ms` of `vm/touchstone.toml`)
 /// and as much again for a busy machine.
 pub const PART_LIMIT: Duration = Duration::from_secs(150);
