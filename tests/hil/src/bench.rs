@@ -17,7 +17,10 @@ pub const BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// For a command of the guest's shell that does nothing much.
 pub const SHELL_LIMIT: Duration = Duration::from_secs(60);
 /// For whatever the firmware computes under emulation.
-pub const FIRMWARE_LIMIT: Duration = Duration::from_secs(240);
+pub const FIRMWARE_LIMIT: Duration = Duration::from_secs(900);
+/// From a trigger to the end of its pulse: the way to the actuator (`travel_ms` of `vm/touchstone.toml`)
+/// and as much again for a busy machine.
+pub const PART_LIMIT: Duration = Duration::from_secs(150);
 /// How often wires are sampled.
 const SAMPLE: Duration = Duration::from_micros(1000);
 /// How long a trigger stays active.
@@ -131,6 +134,36 @@ impl Bench {
     /// It fails, with what it said.
     pub fn sh(&mut self, line: &str) -> Outcome<String> {
         self.agent.ok(line, SHELL_LIMIT)
+    }
+
+    /// Adds `text` to the board file in the guest: what only this scenario's board has.
+    ///
+    /// # Errors
+    /// The shell refuses.
+    pub fn add_to_board(&mut self, text: &str) -> Outcome<()> {
+        // The agent takes one line; printf makes several of it.
+        let text = text.trim().replace('\n', "\\n");
+        self.sh(&format!("printf '\\n{text}\\n' >> /etc/touchstone/board.toml"))?;
+        Ok(())
+    }
+
+    /// Waits until the line has said `words` on standard error.
+    ///
+    /// # Errors
+    /// It does not within `limit`; with the end of what it said.
+    pub fn line_says(&mut self, words: &str, limit: Duration) -> Outcome<String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let found = self.agent.sh(&format!("grep '{words}' /run/line.err"), SHELL_LIMIT)?;
+            if found.code == 0 {
+                return Ok(found.text.trim().to_owned());
+            }
+            if Instant::now() >= deadline {
+                let log = self.line_log()?;
+                return Err(Fail::Seen(format!("the line never says '{words}' but: {log}")));
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     /// Runs `touchstone` to its end.

@@ -171,8 +171,8 @@ impl Apt {
     /// The package that a package which only names the newest one depends on.
     fn newest(&self, of: &str, starts: &str) -> Outcome<String> {
         let text = self.run("apt-cache", &["depends", of], &self.lists)?;
-        let named = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-        let found = named.filter(|name| name.starts_with(starts)).last();
+        let mut named = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        let found = named.rfind(|name| name.starts_with(starts));
         found.map(str::to_owned).ok_or_else(|| {
             Fail::Missing(format!("{of} names no {starts}* (is this Debian bookworm or newer?)"))
         })

@@ -12,6 +12,8 @@ use crate::wire::Wire;
 
 /// Most lines that are kept: a port that runs wild must not eat the host.
 const LINES_MAX: usize = 100_000;
+/// Most bytes that are kept until somebody takes them.
+const BYTES_MAX: usize = 1 << 20;
 const LOOK: Duration = Duration::from_millis(5);
 
 /// One line and when its end arrived.
@@ -28,6 +30,7 @@ pub struct Line {
 pub struct Uart {
     wire: Wire,
     lines: Arc<Mutex<Vec<Line>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Uart {
@@ -38,12 +41,13 @@ impl Uart {
     pub fn connect(name: &'static str, socket: &Path) -> Outcome<Uart> {
         let wire = Wire::connect(name, socket)?;
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let (stream, told) = (wire.stream()?, Arc::clone(&lines));
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (stream, told, raw) = (wire.stream()?, Arc::clone(&lines), Arc::clone(&bytes));
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || read_all(stream, &told))
+            .spawn(move || read_all(stream, &told, &raw))
             .map_err(|e| Fail::Broken(format!("no thread for the {name}: {e}")))?;
-        Ok(Uart { wire, lines })
+        Ok(Uart { wire, lines, bytes })
     }
 
     /// Sends bytes to the guest.
@@ -52,6 +56,11 @@ impl Uart {
     /// The VM is gone.
     pub fn send(&mut self, bytes: &[u8]) -> Outcome<()> {
         self.wire.send(bytes)
+    }
+
+    /// All bytes since the last call, for what is not made of lines.
+    pub fn take_bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut *held(&self.bytes))
     }
 
     /// All lines so far.
@@ -88,11 +97,11 @@ impl Uart {
     }
 }
 
-fn held(lines: &Mutex<Vec<Line>>) -> MutexGuard<'_, Vec<Line>> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
+fn held<T>(kept: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read_all(mut stream: UnixStream, lines: &Mutex<Vec<Line>>) {
+fn read_all(mut stream: UnixStream, lines: &Mutex<Vec<Line>>, raw: &Mutex<Vec<u8>>) {
     let mut pending = Vec::new();
     let mut chunk = [0; 4096];
     // Ends with QEMU, which closes the socket.
@@ -101,6 +110,11 @@ fn read_all(mut stream: UnixStream, lines: &Mutex<Vec<Line>>) {
             return;
         }
         let at = Instant::now();
+        let mut kept = held(raw);
+        if kept.len() < BYTES_MAX {
+            kept.extend_from_slice(&chunk[..count]);
+        }
+        drop(kept);
         for &byte in &chunk[..count] {
             if byte != b'\n' {
                 pending.push(byte);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::part::{at_levels, good_part, is_result, set_up, show_defect, start, steady_picture};
 use super::{Extras, Scenario};
-use crate::bench::{Bench, FIRMWARE_LIMIT, SHELL_LIMIT};
+use crate::bench::{Bench, FIRMWARE_LIMIT, PART_LIMIT, SHELL_LIMIT};
 use crate::fail::{Outcome, must};
 
 pub const SCENARIO: Scenario = Scenario {
@@ -16,7 +16,6 @@ pub const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const RESULT_LIMIT: Duration = Duration::from_secs(60);
 /// How long the camera stays away.
 const AWAY: Duration = Duration::from_secs(2);
 const DRIVER: &str = "/sys/bus/platform/drivers/vivid";
@@ -38,7 +37,7 @@ fn faulty_frames(bench: &mut Bench, part: u32, what: &str, control: &str) -> Out
     bench.sh(&format!("v4l2-ctl -d /dev/video-vivid -c {control}"))?;
     let heard = bench.plc.lines().len();
     bench.trigger()?;
-    let result = bench.plc.wait(heard, "result", RESULT_LIMIT, is_result(part))?;
+    let result = bench.plc.wait(heard, "result", PART_LIMIT, is_result(part))?;
     let for_want = result.text.contains(" pass ") || result.text.contains("frame");
     bench.note(&format!("part {part}, {what}"), result.text.clone());
     must(for_want, || format!("{what}: a good part gave '{}'", result.text))
@@ -49,7 +48,7 @@ fn gone_and_back(bench: &mut Bench) -> Outcome<()> {
     bench.did("pulls the camera");
     let at = bench.now_us();
     bench.sh(&format!("echo {device} > {DRIVER}/unbind"))?;
-    let fell = bench.edge("ready", false, at, RESULT_LIMIT)?;
+    let fell = bench.edge("ready", false, at, PART_LIMIT)?;
     bench.note("camera gone to READY low", format!("{:.1} ms", (fell.at_us - at) as f64 / 1e3));
     std::thread::sleep(AWAY);
     let ended = bench.agent.sh("cat /run/line.code", SHELL_LIMIT)?;
@@ -75,8 +74,8 @@ fn gone_and_back(bench: &mut Bench) -> Outcome<()> {
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
     // The old picture was a good part. Whoever judges an old frame says pass.
-    let result = bench.plc.wait(heard, "result", RESULT_LIMIT, |line| line.contains(" reject "))?;
+    let result = bench.plc.wait(heard, "result", PART_LIMIT, |line| line.contains(" reject "))?;
     must(!result.text.contains("frame"), || format!("after the return: {}", result.text))?;
-    bench.edge("reject", true, at, RESULT_LIMIT)?;
+    bench.edge("reject", true, at, PART_LIMIT)?;
     Ok(())
 }

@@ -1,16 +1,18 @@
 //! The screen, as somebody in front of it sees it.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::part::{set_up, start, stop};
 use super::{Extras, Scenario};
-use crate::bench::Bench;
+use crate::bench::{Bench, SHELL_LIMIT};
 use crate::fail::{Fail, Outcome, at, must};
 
 pub const SCENARIO: Scenario = Scenario {
     name: "display",
-    about: "what is drawn on the framebuffer is what the screen shows (screen.png in the log folder)",
+    about: "the line says READY on the screen (screen-ready.png in the log folder)",
     extras: Extras { stick: false, network: false, restarts: false },
     on_aarch64: false,
     run,
@@ -18,6 +20,11 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// Share of the screen that must have the colour that was drawn; a cursor may blink.
 const DRAWN_MIN: f64 = 0.99;
+/// The firmware's colour of a line that is ready.
+const READY_GREEN: [u8; 3] = [0, 122, 62];
+/// Share of the screen that a block of it has at least.
+const BLOCK_MIN: f64 = 0.002;
+const DRAW_LIMIT: Duration = Duration::from_secs(90);
 
 fn run(bench: &mut Bench) -> Outcome<()> {
     let size = bench.sh("cat /sys/class/graphics/fb0/virtual_size")?;
@@ -25,7 +32,7 @@ fn run(bench: &mut Bench) -> Outcome<()> {
     bench.note("framebuffer", format!("{} at {} bits", size.trim(), bits.trim()));
     // The console would draw over it.
     bench.sh("echo 0 > /sys/class/vtconsole/vtcon1/bind")?;
-    for (name, byte, wanted) in [("black", "000", 0), ("white", "377", 255)] {
+    for (name, byte, wanted) in [("black", "000", [0; 3]), ("white", "377", [255; 3])] {
         bench.did(format!("draws {name}"));
         // The device says when it is full, which is no failure.
         bench
@@ -35,8 +42,22 @@ fn run(bench: &mut Bench) -> Outcome<()> {
         bench.note(&format!("{name} on the screen"), format!("{:.2} %", 100.0 * share));
         must(share >= DRAWN_MIN, || format!("only {share:.3} of the screen is {name}"))?;
     }
-    bench.device_side_only("drawn by busybox; the firmware has no test card or status line yet");
-    Ok(())
+    bench.add_to_board("[display]\nkind = \"framebuffer\"")?;
+    set_up(bench)?;
+    start(bench)?;
+    let screen = bench.line_says("screen: ", SHELL_LIMIT)?;
+    bench.note("the line says", screen);
+    let deadline = Instant::now() + DRAW_LIMIT;
+    loop {
+        let share = shot(bench, "ready")?.share_of(READY_GREEN);
+        if share >= BLOCK_MIN {
+            bench.note("READY green on the screen", format!("{:.2} %", 100.0 * share));
+            bench.did("sees READY on the screen");
+            break;
+        }
+        must(Instant::now() < deadline, || format!("READY is {share:.4} of the screen"))?;
+    }
+    stop(bench)
 }
 
 /// What the screen shows, for people as PNG and for us in a format without packing.
@@ -79,11 +100,11 @@ impl Shot {
         (!rgb.is_empty()).then_some(Shot { rgb })
     }
 
-    /// The share of pixels of which all three colours are `level`.
-    fn share_of(&self, level: u8) -> f64 {
+    /// The share of pixels of exactly this colour.
+    fn share_of(&self, colour: [u8; 3]) -> f64 {
         let pixels = self.rgb.chunks_exact(3);
         let all = pixels.len() as f64;
-        pixels.filter(|pixel| pixel.iter().all(|&byte| byte == level)).count() as f64 / all
+        pixels.filter(|&pixel| pixel == colour).count() as f64 / all
     }
 }
 
@@ -94,8 +115,8 @@ mod tests {
     #[test]
     fn pictures_are_read_and_counted() {
         let shot = Shot::parse(b"P6\n2 1\n255\n\xff\xff\xff\x00\x00\x00").unwrap();
-        assert_eq!(shot.share_of(255), 0.5);
-        assert_eq!(shot.share_of(7), 0.0);
+        assert_eq!(shot.share_of([255; 3]), 0.5);
+        assert_eq!(shot.share_of([7; 3]), 0.0);
         for bad in [&b"P5\n2 1\n255\n"[..], b"P6\n2 1\n255\n\xff", b"P6\n0 0\n255\n", b""] {
             assert!(Shot::parse(bad).is_none());
         }

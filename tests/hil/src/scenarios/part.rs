@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Extras, Scenario};
-use crate::bench::{Bench, CONFIG, FIRMWARE_LIMIT, SHELL_LIMIT};
+use crate::bench::{Bench, CONFIG, FIRMWARE_LIMIT, PART_LIMIT, SHELL_LIMIT};
 use crate::fail::{Outcome, must};
 
 pub const SCENARIO: Scenario = Scenario {
@@ -14,8 +14,6 @@ pub const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Beyond the line's travel time, for a pulse to come and go.
-const PULSE_LIMIT: Duration = Duration::from_secs(60);
 /// Frames that a changed picture takes until it is what the camera sees.
 const SETTLE: Duration = Duration::from_millis(1500);
 
@@ -34,7 +32,7 @@ pub(super) fn set_up(bench: &mut Bench) -> Outcome<()> {
     bench.pull("fault", true)?;
     steady_picture(bench)?;
     let taught = bench.touchstone(&format!(
-        "teach --name part --camera --count 3 --config {CONFIG} --out /run/recipes/part"
+        "teach --name part --camera --count 1 --config {CONFIG} --out /run/recipes/part"
     ))?;
     must(taught.code == 0, || format!("teach ended with {}: {}", taught.code, taught.text))
 }
@@ -42,7 +40,7 @@ pub(super) fn set_up(bench: &mut Bench) -> Outcome<()> {
 /// Ten pictures per second, all the same.
 pub(super) fn steady_picture(bench: &mut Bench) -> Outcome<()> {
     bench
-        .sh("v4l2-ctl -d /dev/video-vivid --set-fmt-video=width=640,height=360,pixelformat=YUYV")?;
+        .sh("v4l2-ctl -d /dev/video-vivid --set-fmt-video=width=320,height=180,pixelformat=YUYV")?;
     bench.sh("v4l2-ctl -d /dev/video-vivid --set-parm=10")?;
     // No running time in the picture: it would be another part each time.
     bench.sh("v4l2-ctl -d /dev/video-vivid -c osd_text_mode=2")?;
@@ -73,7 +71,7 @@ pub(super) fn good_part(bench: &mut Bench, part: u32) -> Outcome<()> {
     show_defect(bench, false)?;
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
-    let result = bench.plc.wait(heard, "result", PULSE_LIMIT, is_result(part))?;
+    let result = bench.plc.wait(heard, "result", PART_LIMIT, is_result(part))?;
     must(result.text.contains(" pass "), || format!("a good part: {}", result.text))?;
     let pass = bench.edge("pass", true, at, SHELL_LIMIT)?;
     bench.edge("pass", false, pass.at_us, SHELL_LIMIT)?;
@@ -87,10 +85,10 @@ pub(super) fn bad_part(bench: &mut Bench, part: u32) -> Outcome<()> {
     show_defect(bench, true)?;
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
-    let result = bench.plc.wait(heard, "result", PULSE_LIMIT, is_result(part))?;
+    let result = bench.plc.wait(heard, "result", PART_LIMIT, is_result(part))?;
     must(result.text.contains(" reject "), || format!("a bad part: {}", result.text))?;
-    let rise = bench.edge("reject", true, at, PULSE_LIMIT)?;
-    let fall = bench.edge("reject", false, rise.at_us, PULSE_LIMIT)?;
+    let rise = bench.edge("reject", true, at, PART_LIMIT)?;
+    let fall = bench.edge("reject", false, rise.at_us, PART_LIMIT)?;
     timing(bench, "reject", at, rise.at_us);
     let width = (fall.at_us - rise.at_us) as f64 / 1000.0;
     bench.note("reject pulse", format!("{width:.1} ms wide"));

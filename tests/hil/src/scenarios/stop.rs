@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::part::{at_levels, good_part, is_result, set_up, show_defect, start, stop};
 use super::{Extras, Scenario};
-use crate::bench::{Bench, SHELL_LIMIT};
+use crate::bench::{Bench, PART_LIMIT, SHELL_LIMIT};
 use crate::fail::{Outcome, must};
 
 pub const SCENARIO: Scenario = Scenario {
@@ -19,7 +19,6 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// Long enough for several beats, if there were any.
 const SILENCE: Duration = Duration::from_secs(3);
-const RESULT_LIMIT: Duration = Duration::from_secs(60);
 
 fn run(bench: &mut Bench) -> Outcome<()> {
     set_up(bench)?;
@@ -51,7 +50,7 @@ fn killed(bench: &mut Bench) -> Outcome<()> {
     let at = bench.signal_line("KILL")?;
     bench.edge("ready", false, at, SHELL_LIMIT)?;
     bench.edge("fault", true, at, SHELL_LIMIT)?;
-    let code = bench.line_ended(RESULT_LIMIT)?;
+    let code = bench.line_ended(PART_LIMIT)?;
     must(code == 128 + 9, || format!("the line ended with {code}, not by SIGKILL"))?;
     let dead = bench.now_us();
     thread::sleep(SILENCE);
@@ -67,7 +66,7 @@ fn stopped_with_a_part_under_way(bench: &mut Bench) -> Outcome<()> {
     show_defect(bench, true)?;
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
-    bench.plc.wait(heard, "result", RESULT_LIMIT, is_result(0))?;
+    bench.plc.wait(heard, "result", PART_LIMIT, is_result(0))?;
     stop(bench)?;
     let pulses = bench.rises("reject", at, bench.now_us())?;
     must(pulses == 1, || format!("{pulses} reject pulses for the part that was under way"))
