@@ -3,11 +3,13 @@
 
 use std::time::Instant;
 
+use log::Level;
+use touchstone_board::{Frame, Timestamp};
 use touchstone_models::inspector::{Inspection, Inspector};
 use touchstone_models::picture::Picture;
 use touchstone_models::verdict::{Decision, LatencyRecord, Reason, VerdictRecord};
 
-use crate::line::{BACKLOG_MAX, LineConfig, Outcome, PartId, Verdict, Why};
+use crate::line::{BACKLOG_MAX, Event, LineConfig, Outcome, PartId, Verdict, Why};
 
 /// Judges pictures. Never fails: what cannot be judged is rejected.
 pub trait Judge: Send {
@@ -91,6 +93,21 @@ impl Slots {
         }
         self.0.push(Slot { part, frame: Some(frame), inspection: None, capture_us, judge_us: 0 });
         true
+    }
+
+    /// Takes in the camera's frame for `part` and gives what the line has to hear of it. What is
+    /// no picture goes to the log at `level`.
+    pub fn take_in(&mut self, part: PartId, frame: Frame, now: Timestamp, level: Level) -> Event {
+        let exposed_at = frame.exposed_at;
+        let capture_us = u64::try_from(now.0 - exposed_at.0).unwrap_or(0);
+        let held = match Picture::from_rgb8(frame.width, frame.height, frame.rgb) {
+            Ok(picture) => self.hold(part, picture, capture_us),
+            Err(error) => {
+                log::log!(level, "part {part}: {error}");
+                false
+            }
+        };
+        if held { Event::FrameReady { part, exposed_at } } else { Event::FrameMissing { part } }
     }
 
     /// Hands out the frame of `part`, once.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use log::debug;
+use log::{Level, debug};
 use touchstone_board::sim::SimulatedLine;
 use touchstone_board::{Camera, CameraError, Clock, IoError, Timestamp, Trigger};
 use touchstone_models::inspector::Inspection;
@@ -183,20 +183,7 @@ impl<'a> VirtualLine<'a> {
     }
 
     fn frame(&mut self, part: PartId, frame: touchstone_board::Frame, now: Timestamp) {
-        let exposed_at = frame.exposed_at;
-        let capture_us = u64::try_from(now.0 - exposed_at.0).unwrap_or(0);
-        let held = match Picture::from_rgb8(frame.width, frame.height, frame.rgb) {
-            Ok(picture) => self.slots.hold(part, picture, capture_us),
-            Err(error) => {
-                debug!("part {part}: {error}");
-                false
-            }
-        };
-        let event = if held {
-            Event::FrameReady { part, exposed_at }
-        } else {
-            Event::FrameMissing { part }
-        };
+        let event = self.slots.take_in(part, frame, now, Level::Debug);
         self.line.handle(now, event);
     }
 

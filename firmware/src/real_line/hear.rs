@@ -1,8 +1,7 @@
 //! What the other threads say, turned into events of the line.
 
-use log::{info, warn};
+use log::{Level, info, warn};
 use touchstone_board::{Frame, Timestamp};
-use touchstone_models::picture::Picture;
 
 use super::{Message, RealLine, change};
 use crate::exit::Failure;
@@ -70,20 +69,7 @@ impl RealLine<'_> {
     }
 
     pub(super) fn frame(&mut self, part: PartId, frame: Frame, now: Timestamp) {
-        let exposed_at = frame.exposed_at;
-        let capture_us = u64::try_from(now.0 - exposed_at.0).unwrap_or(0);
-        let held = match Picture::from_rgb8(frame.width, frame.height, frame.rgb) {
-            Ok(picture) => self.slots.hold(part, picture, capture_us),
-            Err(error) => {
-                warn!("part {part}: {error}");
-                false
-            }
-        };
-        let event = if held {
-            Event::FrameReady { part, exposed_at }
-        } else {
-            Event::FrameMissing { part }
-        };
+        let event = self.slots.take_in(part, frame, now, Level::Warn);
         self.line.handle(now, event);
     }
 }
