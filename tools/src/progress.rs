@@ -3,14 +3,14 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar of `len` steps with a fixed label; silent when stderr is no terminal.
-pub fn bar(len: u64, label: &'static str) -> ProgressBar {
+pub fn bar(len: u64, label: &str) -> ProgressBar {
     let bar = ProgressBar::new(len);
     let template = "{prefix} [{bar:32}] {pos}/{len} {per_sec} left {eta} {msg}";
     // The template is a constant; were it wrong, the plain default would do.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_prefix(label);
+    bar.set_prefix(label.to_owned());
     bar
 }
 

@@ -35,16 +35,13 @@ impl Sizes {
         let (n4, n8, n16) = (self.side(4), self.side(8), self.side(16));
         let spec =
             |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
-        let mut outputs = vec![
+        vec![
             spec("detail", &[1, self.net.detail, n4, n4]),
             spec("e8", &[1, n8 * n8, self.net.embed8]),
             spec("e16", &[1, n16 * n16, self.net.embed16]),
             spec("pooled", &[1, self.net.embed8 + self.net.embed16]),
-        ];
-        if self.net.embed4 > 0 {
-            outputs.push(spec(GRAIN_OUTPUT, &[1, n4 * n4, self.net.embed4]));
-        }
-        outputs
+            spec(GRAIN_OUTPUT, &[1, n4 * n4, self.net.embed4]),
+        ]
     }
 
     /// Inputs of `segment`, in order. The pooled embedding is not among them.
@@ -91,19 +88,17 @@ fn encode(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
     let e8 = unit_rows(&mut g, &e8, d8, n8);
     let e16 = conv(&mut g, &s16, &encoder.embed16)?;
     let e16 = unit_rows(&mut g, &e16, d16, n16);
-    let detail = conv(&mut g, &s4, &model.head.detail)?;
+    let g4 = grain_features(&mut g, &image, &encoder.grain)?;
+    let close = g.concat(&[&s4, &g4], 1);
+    let detail = conv(&mut g, &close, &model.head.detail)?;
 
     // The whole-picture embedding: both means, side by side.
     let mean8 = g.mean_axis(&e8, 1);
     let mean16 = g.mean_axis(&e16, 1);
     let pooled = g.concat(&[&mean8, &mean16], 2);
     let pooled = g.reshape(&pooled, &[1, d8 + d16]);
-    let e4 = match &model.grain {
-        Some(grain) => Some(grain_embedding(&mut g, &image, &s8, grain, sizes)?),
-        None => None,
-    };
-    for (value, spec) in [detail, e8, e16, pooled].into_iter().chain(e4).zip(sizes.encode_outputs())
-    {
+    let e4 = grain_embedding(&mut g, &g4, &s8, &encoder.grain, sizes)?;
+    for (value, spec) in [detail, e8, e16, pooled, e4].into_iter().zip(sizes.encode_outputs()) {
         g.output(value, &spec.name, &spec.shape);
     }
     Ok(g.finish())
@@ -112,19 +107,22 @@ fn encode(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
 /// The output that the position witness sees.
 pub const GRAIN_OUTPUT: &str = "e4";
 
+fn grain_features(g: &mut GraphBuilder, image: &Value, grain: &Grain) -> Result<Value> {
+    let x = reduce_relu(g, image, &grain.stem)?;
+    let x = reduce_relu(g, &x, &grain.down)?;
+    block(g, &x, &grain.block)
+}
+
 fn grain_embedding(
     g: &mut GraphBuilder,
-    image: &Value,
+    own: &Value,
     s8: &Value,
     grain: &Grain,
     sizes: &Sizes,
 ) -> Result<Value> {
-    let x = reduce_relu(g, image, &grain.stem)?;
-    let x = reduce_relu(g, &x, &grain.down)?;
-    let own = block(g, &x, &grain.block)?;
     let context = conv(g, s8, &grain.lateral)?;
     let context = upsample(g, &context, sizes.side(8), 2);
-    let joined = g.concat(&[&own, &context], 1);
+    let joined = g.concat(&[own, &context], 1);
     let embedded = conv(g, &joined, &grain.embed)?;
     Ok(unit_rows(g, &embedded, sizes.net.embed4, sizes.side(4)))
 }
@@ -429,7 +427,6 @@ mod tests {
         let weight =
             model.head.decoder.head.weight.val().random_like(Distribution::Normal(0.0, 1.0));
         model.head.decoder.head.weight = Param::from_tensor(weight);
-        model.grain = Some(Grain::new(&NetConfig::TINY, &device));
         let sizes = Sizes { input: SIDE, net: NetConfig::TINY };
         let (encode, segment) = build(&model, &sizes).unwrap();
         let encode = nnef::from_onnx(&encode, "encode").unwrap();
@@ -454,9 +451,7 @@ mod tests {
         }
 
         let image = batch::images(&[&query], SIDE, &device);
-        let grain = model.grain.as_ref().unwrap();
-        let own = grain.features(image.clone());
-        let want = grain.embedding(own, model.encoder.forward(image).s8);
+        let want = model.encoder.embed4(&model.encoder.forward(image));
         let place = sizes.encode_outputs().iter().position(|o| o.name == GRAIN_OUTPUT).unwrap();
         let got = q[place].to_plain_array_view::<f32>().unwrap();
         let want = want.into_data().try_to_vec::<f32>().unwrap();

@@ -20,17 +20,15 @@ use touchstone_models::package::{
     ModelPackage, SegmentGraph, Training,
 };
 
-use crate::net::NetConfig;
 use crate::progress;
 use crate::synth::Library;
-use crate::train::encoder::command_line;
-use crate::train::{self, RunFolder, RunState, batch};
+use crate::train::{self, RunFolder, RunState, batch, command_line};
 use graphs::Sizes;
 
 /// `touchstone-tools export`
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Run folder of `train oneprompt` or `train grain`.
+    /// Run folder of `train oneprompt`.
     #[arg(long)]
     pub run: PathBuf,
     /// Folder of the model package; its name is the model's id.
@@ -78,10 +76,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let device = Device::flex();
     let model = train::load_net(&folder, &state, &device)?;
 
-    // Widths of a branch that this run does not have describe nothing in the package.
-    let none = NetConfig { grain_stem: 0, grain: 0, lateral4: 0, embed4: 0, ..state.net };
-    let net = if model.grain.is_some() { state.net } else { none };
-    let sizes = Sizes { input: args.size, net };
+    let sizes = Sizes { input: args.size, net: state.net };
     let (encode, segment) = graphs::build(&model, &sizes)?;
     let onnx = folder.path("onnx");
     std::fs::create_dir_all(&onnx).with_context(|| onnx.display().to_string())?;
@@ -159,8 +154,8 @@ fn card(id: &str, args: &ExportArgs, state: &RunState, sizes: &Sizes) -> ModelCa
             outputs: sizes.segment_outputs(),
         },
         features: FeatureTensors {
-            patches: if sizes.net.embed4 > 0 { graphs::GRAIN_OUTPUT } else { "e8" }.into(),
-            grid: if sizes.net.embed4 > 0 { [side / 4; 2] } else { [side / 8; 2] },
+            patches: graphs::GRAIN_OUTPUT.into(),
+            grid: [side / 4; 2],
             pooled: "pooled".into(),
         },
         fusion: FUSION,

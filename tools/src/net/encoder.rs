@@ -10,6 +10,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::NetConfig;
+use super::grain::Grain;
+use super::pad::zero_pad;
 use super::upsample::upsample;
 
 /// Features of one batch of pictures. Sizes in brackets are for a 256x256 input.
@@ -17,6 +19,8 @@ use super::upsample::upsample;
 pub struct Encoded {
     /// Stem features `[b, stem, 64, 64]`.
     pub s4: Tensor<4>,
+    /// The grain branch's own features `[b, grain, 64, 64]`.
+    pub g4: Tensor<4>,
     /// Trunk `[b, c8, 32, 32]`.
     pub s8: Tensor<4>,
     /// Trunk `[b, c16, 16, 16]`.
@@ -32,6 +36,7 @@ impl Encoded {
     pub fn detach(self) -> Self {
         Encoded {
             s4: self.s4.detach(),
+            g4: self.g4.detach(),
             s8: self.s8.detach(),
             s16: self.s16.detach(),
             e8: self.e8.detach(),
@@ -44,6 +49,7 @@ impl Encoded {
         let b = self.s4.dims()[0] / 2;
         let part = |from: usize| Encoded {
             s4: self.s4.clone().narrow(0, from, b),
+            g4: self.g4.clone().narrow(0, from, b),
             s8: self.s8.clone().narrow(0, from, b),
             s16: self.s16.clone().narrow(0, from, b),
             e8: self.e8.clone().narrow(0, from, b),
@@ -111,7 +117,7 @@ impl Reduce {
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (s, pad) = (self.stride, self.stride / 2);
-        let x = x.pad((pad, pad, pad, pad), 0.0f32);
+        let x = zero_pad(x, (pad, pad), (pad, pad));
         let [b, c, h, w] = x.dims();
         let x = x.reshape([b, c, h / s, s, w / s, s]).permute([0, 3, 5, 1, 2, 4]).reshape([
             b,
@@ -142,6 +148,8 @@ pub struct Encoder {
     pub embed8: Conv2d,
     /// 1x1 on `s16`.
     pub embed16: Conv2d,
+    /// The branch that looks closer.
+    pub grain: Grain,
 }
 
 impl Encoder {
@@ -157,11 +165,13 @@ impl Encoder {
             lateral: conv(c.c16, c.lateral, 1, 1.0, device),
             embed8: conv(c.c8 + c.lateral, c.embed8, 1, 1.0, device),
             embed16: conv(c.c16, c.embed16, 1, 1.0, device),
+            grain: Grain::new(config, device),
         }
     }
 
     /// Encodes normalised pictures `[b, 3, h, w]`; `h` and `w` must be multiples of 16.
     pub fn forward(&self, image: Tensor<4>) -> Encoded {
+        let g4 = self.grain.features(image.clone());
         let s4 = relu(self.stem.forward(image));
         let mut s8 = relu(self.down8.forward(s4.clone()));
         for block in &self.blocks8 {
@@ -175,7 +185,13 @@ impl Encoder {
         let joined = Tensor::cat(vec![s8.clone(), context], 1);
         let e8 = unit_rows(self.embed8.forward(joined));
         let e16 = unit_rows(self.embed16.forward(s16.clone()));
-        Encoded { s4, s8, s16, e8, e16 }
+        Encoded { s4, g4, s8, s16, e8, e16 }
+    }
+
+    /// The stride-4 patch embedding `[b, h/4 * w/4, embed4]`, rows of unit length. Apart from
+    /// [`Encoder::forward`], because the change head does not need it.
+    pub fn embed4(&self, encoded: &Encoded) -> Tensor<3> {
+        self.grain.embedding(encoded.g4.clone(), encoded.s8.clone())
     }
 }
 

@@ -3,8 +3,8 @@
 //! The trunk reaches stride 4 by one strided convolution, which keeps its cost low and its eye
 //! coarse: pits and hairs of a few pixels hardly move its embedding. This branch reads the picture
 //! once more through two small strides, takes the trunk's stride-8 features as context, and gives
-//! the embedding that the position witness compares (methods/baypranometa.md section 8). The
-//! change map does not depend on it.
+//! the embedding that the position witness compares (methods/baypranometa.md section 8). Its own
+//! features are also half of the detail that the change head carries along.
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;

@@ -9,6 +9,7 @@ pub mod decoder;
 pub mod encoder;
 pub mod grain;
 pub mod oneprompt;
+pub mod pad;
 pub mod upsample;
 
 use serde::{Deserialize, Serialize};
@@ -41,22 +42,37 @@ pub struct NetConfig {
     pub bridge: usize,
     /// Decoder width at stride 4.
     pub fine: usize,
-    /// The branch for the stride-4 embedding, at stride 2. These four are 0 in runs made before
-    /// it existed.
-    #[serde(default)]
+    /// The branch for the stride-4 embedding, at stride 2.
     pub grain_stem: usize,
     /// The branch at stride 4.
-    #[serde(default)]
     pub grain: usize,
     /// Stride-8 context brought up into the stride-4 embedding.
-    #[serde(default)]
     pub lateral4: usize,
-    /// Patch embedding at stride 4 (what Student-t scoring sees where it is there).
-    #[serde(default)]
+    /// Patch embedding at stride 4 (what Student-t scoring sees).
     pub embed4: usize,
 }
 
 impl NetConfig {
+    /// The smallest member for the slowest cores.
+    pub const S: NetConfig = NetConfig {
+        stem: 32,
+        c8: 48,
+        blocks8: 1,
+        c16: 96,
+        blocks16: 1,
+        lateral: 32,
+        embed8: 48,
+        embed16: 64,
+        detail: 12,
+        decoder: 48,
+        bridge: 32,
+        fine: 24,
+        grain_stem: 16,
+        grain: 16,
+        lateral4: 16,
+        embed4: 32,
+    };
+
     /// The default member, `oneprompt-m`: about 1.7 M parameters, 1.1 GMAC per part at 256x256.
     pub const M: NetConfig = NetConfig {
         stem: 48,
@@ -74,6 +90,26 @@ impl NetConfig {
         grain_stem: 24,
         grain: 32,
         lateral4: 32,
+        embed4: 48,
+    };
+
+    /// The largest member: half as many cells again in every trunk, twice the time.
+    pub const L: NetConfig = NetConfig {
+        stem: 64,
+        c8: 112,
+        blocks8: 2,
+        c16: 192,
+        blocks16: 3,
+        lateral: 96,
+        embed8: 64,
+        embed16: 96,
+        detail: 16,
+        decoder: 96,
+        bridge: 64,
+        fine: 48,
+        grain_stem: 24,
+        grain: 48,
+        lateral4: 48,
         embed4: 48,
     };
 
@@ -97,18 +133,17 @@ impl NetConfig {
         embed4: 8,
     };
 
-    /// This network with the stride-4 branch of `other`.
-    pub fn with_grain_of(self, other: &NetConfig) -> NetConfig {
-        let NetConfig { grain_stem, grain, lateral4, embed4, .. } = *other;
-        NetConfig { grain_stem, grain, lateral4, embed4, ..self }
-    }
-
     /// A member by its name.
-    pub fn by_name(name: &str) -> Option<NetConfig> {
+    ///
+    /// # Errors
+    /// Lists the members.
+    pub fn by_name(name: &str) -> anyhow::Result<NetConfig> {
         match name {
-            "m" => Some(Self::M),
-            "tiny" => Some(Self::TINY),
-            _ => None,
+            "s" => Ok(Self::S),
+            "m" => Ok(Self::M),
+            "l" => Ok(Self::L),
+            "tiny" => Ok(Self::TINY),
+            other => anyhow::bail!("--net {other}: the networks are s, m, l and tiny"),
         }
     }
 }

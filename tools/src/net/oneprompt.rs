@@ -8,12 +8,11 @@ use super::NetConfig;
 use super::align::Alignment;
 use super::decoder::Decoder;
 use super::encoder::{Encoded, Encoder, conv, to_image};
-use super::grain::Grain;
 
 /// The change head: everything that is learned on change pairs.
 #[derive(Module, Debug)]
 pub struct ChangeHead {
-    /// 1x1 on the stem features: the detail that the alignment carries along.
+    /// 1x1 on the two kinds of stride-4 features: the detail that the alignment carries along.
     pub detail: Conv2d,
     /// Soft alignment.
     pub align: Alignment,
@@ -25,7 +24,7 @@ impl ChangeHead {
     /// Fresh weights.
     pub fn new(config: &NetConfig, device: &Device) -> Self {
         ChangeHead {
-            detail: conv(config.stem, config.detail, 1, 1.0, device),
+            detail: conv(config.stem + config.grain, config.detail, 1, 1.0, device),
             align: Alignment::new(device),
             decoder: Decoder::new(config, device),
         }
@@ -38,8 +37,9 @@ impl ChangeHead {
 
     /// The same, with what the patch embeddings alone say.
     pub fn judge(&self, q: &Encoded, p: &Encoded) -> Judged {
-        let detail_q = self.detail.forward(q.s4.clone());
-        let detail_p = self.detail.forward(p.s4.clone());
+        let detail_of =
+            |e: &Encoded| self.detail.forward(Tensor::cat(vec![e.s4.clone(), e.g4.clone()], 1));
+        let (detail_q, detail_p) = (detail_of(q), detail_of(p));
         let aligned = self.align.forward(q, p, detail_p.clone());
         let [_, _, h8, w8] = q.s8.dims();
         let mismatch =
@@ -65,8 +65,6 @@ pub struct OnePromptNet {
     pub encoder: Encoder,
     /// Change head.
     pub head: ChangeHead,
-    /// Stride-4 embedding; trained last, by `train grain`.
-    pub grain: Option<Grain>,
 }
 
 impl OnePromptNet {
@@ -75,7 +73,6 @@ impl OnePromptNet {
         OnePromptNet {
             encoder: Encoder::new(config, device),
             head: ChangeHead::new(config, device),
-            grain: None,
         }
     }
 }

@@ -25,14 +25,3 @@ pub fn jitter_light<R: Rng>(rgb: &mut [u8], rng: &mut R) {
         }
     }
 }
-
-/// Mirrors rows of `[height, width, channels]` in place.
-pub fn mirror<T: Copy>(data: &mut [T], width: usize, channels: usize) {
-    for row in data.chunks_exact_mut(width * channels) {
-        for x in 0..width / 2 {
-            for c in 0..channels {
-                row.swap(x * channels + c, (width - 1 - x) * channels + c);
-            }
-        }
-    }
-}

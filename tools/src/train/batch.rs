@@ -12,25 +12,33 @@ pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// See [`MEAN`].
 pub const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// RGB8 pictures of one size to a normalised `[b, 3, size, size]` tensor.
-pub fn images(pictures: &[&[u8]], size: usize, device: &Device) -> Tensor<4> {
+/// RGB8 pictures of one size to normalised numbers in the order `[b, 3, size, size]`. Apart from
+/// [`images_of`], so that the threads that make pictures do this too.
+pub fn normalised<'a>(pictures: impl Iterator<Item = &'a [u8]>, size: usize) -> Vec<f32> {
     let plane = size * size;
-    let mut data = vec![0.0f32; pictures.len() * 3 * plane];
-    for (picture, out) in pictures.iter().zip(data.chunks_exact_mut(3 * plane)) {
+    let mut data = Vec::new();
+    for picture in pictures {
+        let from = data.len();
+        data.resize(from + 3 * plane, 0.0f32);
+        let out = &mut data[from..];
         for (i, pixel) in picture.chunks_exact(3).enumerate() {
             for c in 0..3 {
                 out[c * plane + i] = (f32::from(pixel[c]) / 255.0 - MEAN[c]) / STD[c];
             }
         }
     }
-    Tensor::from_data(TensorData::new(data, [pictures.len(), 3, size, size]), device)
+    data
 }
 
-/// 0/255 masks to `[b, 1, size, size]` of 0/1.
-pub fn masks(masks: &[&[u8]], size: usize, device: &Device) -> Tensor<4> {
-    let data: Vec<f32> =
-        masks.iter().flat_map(|m| m.iter().map(|&v| if v > 127 { 1.0 } else { 0.0 })).collect();
-    Tensor::from_data(TensorData::new(data, [masks.len(), 1, size, size]), device)
+/// [`normalised`] numbers as a `[b, 3, size, size]` tensor.
+pub fn images_of(data: Vec<f32>, size: usize, device: &Device) -> Tensor<4> {
+    let count = data.len() / (3 * size * size);
+    Tensor::from_data(TensorData::new(data, [count, 3, size, size]), device)
+}
+
+/// RGB8 pictures of one size to a normalised `[b, 3, size, size]` tensor.
+pub fn images(pictures: &[&[u8]], size: usize, device: &Device) -> Tensor<4> {
+    images_of(normalised(pictures.iter().copied(), size), size, device)
 }
 
 /// Batches prepared ahead by worker threads, delivered in index order so that a run is

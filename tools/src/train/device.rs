@@ -11,7 +11,9 @@ pub enum DeviceKind {
     Flex,
     /// libtorch on the CPU, about twice as fast; needs a build with `--features tch`.
     Tch,
-    /// An NVIDIA GPU; needs a build with `--features cuda`.
+    /// libtorch on an NVIDIA GPU; needs a build with `--features tch` and PyTorch for CUDA.
+    TchCuda,
+    /// An NVIDIA GPU without libtorch; needs a build with `--features cuda`.
     Cuda,
 }
 
@@ -24,8 +26,11 @@ impl DeviceKind {
             #[cfg(feature = "tch")]
             #[allow(deprecated)]
             DeviceKind::Tch => Ok(Device::libtorch()),
+            #[cfg(feature = "tch")]
+            #[allow(deprecated)]
+            DeviceKind::TchCuda => Ok(Device::libtorch_cuda(0)),
             #[cfg(not(feature = "tch"))]
-            DeviceKind::Tch => anyhow::bail!(
+            DeviceKind::Tch | DeviceKind::TchCuda => anyhow::bail!(
                 "this build has no libtorch; rebuild with `--features tch` (tools/README.md)"
             ),
             #[cfg(feature = "cuda")]

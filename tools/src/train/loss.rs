@@ -61,6 +61,14 @@ pub fn relation_loss(student: Tensor<3>, teacher: Tensor<3>) -> Tensor<1> {
     (s - t).square().mean()
 }
 
+/// Mean squared difference of how far apart the same cell of two pictures is: `[twos, cells, dim]`
+/// each, rows of unit length. It is what a registered comparison will look at, so every cell
+/// counts, not a sample.
+pub fn registered_loss(student: [Tensor<3>; 2], teacher: [Tensor<3>; 2]) -> Tensor<1> {
+    let cosine = |[a, b]: [Tensor<3>; 2]| (a * b).sum_dim(2);
+    (cosine(student) - cosine(teacher)).square().mean()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

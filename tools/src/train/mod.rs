@@ -1,12 +1,10 @@
-//! Training: the encoder by distillation, the one-prompt change head on synthetic pairs, the
-//! stride-4 embedding by distillation again.
+//! Training: the encoder by distillation, then the one-prompt change head on synthetic pairs.
 
 mod augment;
 pub mod batch;
+mod course;
 mod device;
 pub mod encoder;
-mod features;
-pub mod grain;
 mod loss;
 pub mod oneprompt;
 mod run_folder;
@@ -14,14 +12,13 @@ mod schedule;
 mod teacher;
 
 pub use device::DeviceKind;
-pub use run_folder::{RunFolder, RunState};
+pub use run_folder::{RunFolder, RunState, command_line};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Subcommand;
 
 use crate::net::oneprompt::OnePromptNet;
-use grain::GrainStudent;
 
 /// `touchstone-tools train …`
 #[derive(Debug, Subcommand)]
@@ -30,8 +27,6 @@ pub enum TrainCommand {
     Encoder(encoder::EncoderArgs),
     /// Train alignment and decoder on synthetic change pairs made from any folder of pictures.
     Oneprompt(oneprompt::OnePromptArgs),
-    /// Add the stride-4 embedding to a trained network, by distillation.
-    Grain(grain::GrainArgs),
 }
 
 /// Runs a `train` subcommand.
@@ -39,19 +34,16 @@ pub fn run(command: &TrainCommand) -> anyhow::Result<()> {
     match command {
         TrainCommand::Encoder(args) => encoder::run(args),
         TrainCommand::Oneprompt(args) => oneprompt::run(args),
-        TrainCommand::Grain(args) => grain::run(args),
     }
 }
 
-/// The network of a finished or stopped run, with the stride-4 embedding where it has one.
+/// The network of a finished or stopped run.
 ///
 /// # Errors
 /// A run of an encoder alone, or weights that do not fit.
 pub fn load_net(folder: &RunFolder, state: &RunState, device: &Device) -> Result<OnePromptNet> {
-    let net = OnePromptNet::new(&state.net, device);
     match state.stage.as_str() {
-        "oneprompt" => folder.load(net),
-        grain::STAGE => Ok(folder.load(GrainStudent::new(net, &state.net, device))?.net),
+        oneprompt::STAGE => folder.load(OnePromptNet::new(&state.net, device)),
         other => {
             bail!("a run of `train {other}` holds no change head; give one of `train oneprompt`")
         }

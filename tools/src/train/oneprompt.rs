@@ -9,20 +9,23 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::sigmoid;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
 
 use super::batch::{self, Prefetch};
+use super::course::{Course, Saving};
 use super::device::DeviceKind;
-use super::encoder::{HISTORY_EVERY, Student, command_line};
+use super::encoder::{self, Student};
 use super::loss::{change_loss, match_loss};
-use super::run_folder::{RunFolder, RunState};
-use super::schedule;
+use super::run_folder::{RunFolder, RunState, command_line};
 use crate::net::NetConfig;
 use crate::net::encoder::{Encoded, Encoder};
 use crate::net::oneprompt::{ChangeHead, OnePromptNet};
 use crate::progress;
 use crate::synth::{Library, Pair, SynthConfig};
+
+/// The stage name of such a run.
+pub const STAGE: &str = "oneprompt";
 
 /// `touchstone-tools train oneprompt`
 #[derive(Debug, Args)]
@@ -40,7 +43,7 @@ pub struct OnePromptArgs {
     /// Run folder: checkpoints, state, loss curve.
     #[arg(long)]
     pub out: PathBuf,
-    /// Network of the family, when neither --encoder nor --from says: m, or tiny.
+    /// Network of the family, when neither --encoder nor --from says: s, m, l, or tiny.
     #[arg(long, default_value = "m")]
     pub net: String,
     /// Side of a picture in pixels, a multiple of 16.
@@ -102,17 +105,16 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
     let tape = device.clone().autodiff();
-    let (net, mut sources, mut model) = start(args, &tape)?;
+    let (net, mut sources, model) = start(args, &tape)?;
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
     let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     sources.push(args.pictures.display().to_string());
-
-    let mut optimizer = AdamWConfig::new()
+    let optimizer = AdamWConfig::new()
         .with_weight_decay(5e-4)
         .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
         .init();
-    let mut state = RunState {
-        stage: "oneprompt".into(),
+    let plan = RunState {
+        stage: STAGE.into(),
         net,
         seed: args.seed,
         step: 0,
@@ -121,120 +123,106 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         sources,
         history: Vec::new(),
     };
-    if let Some(saved) = folder.state()?.filter(|_| args.resume) {
-        ensure!(
-            saved.net == net && saved.stage == "oneprompt",
-            "{} is another run",
-            args.out.display()
-        );
-        model = folder.load(model)?;
-        optimizer = folder.load_optimizer(optimizer)?;
-        state = RunState { steps: args.steps, ..saved };
-    }
+    let saving = Saving { every: args.checkpoint, resume: args.resume };
+    let (mut course, mut model, mut optimizer) =
+        Course::begin(folder, plan, saving, (model, optimizer))?;
     let validation: Vec<Pair> =
         (0..VALIDATION_PAIRS as u64).map(|i| library.pair(&config, VALIDATION_FIRST + i)).collect();
-
     let size = args.batch;
-    let (maker, pair_config) = (Arc::clone(&library), config.clone());
-    let mut batches = Prefetch::start(args.workers, state.step, move |step| {
+    let mut batches = Prefetch::start(args.workers, course.step(), move |step| {
         let first = (step * size) as u64;
-        (0..size as u64).map(|i| maker.pair(&pair_config, first + i)).collect::<Vec<Pair>>()
+        let pairs: Vec<Pair> = (0..size as u64).map(|i| library.pair(&config, first + i)).collect();
+        PairBatch::of(&pairs, config.size as usize)
     });
-    let bar = progress::bar(args.steps as u64, "change");
-    bar.set_position(state.step as u64);
-    let mut sum = 0.0;
-    while state.step < args.steps {
+    while course.runs() {
         let pairs = batches.take().context("the thread that prepares pairs died")?;
-        let value;
-        (model, value) = step(args, model, &mut optimizer, &pairs, state.step, &tape);
-        ensure!(value.is_finite(), "the loss became {value} at step {}; lower --lr", state.step);
-        sum += value;
-        state.step += 1;
-        bar.inc(1);
-        bar.set_message(format!("loss {value:.4}"));
-        let at_checkpoint =
-            state.step.is_multiple_of(args.checkpoint.max(1)) || state.step == args.steps;
-        if state.step.is_multiple_of(HISTORY_EVERY) {
-            let validated = at_checkpoint.then(|| validate(&model, &validation, args, &device));
-            let mean = sum / HISTORY_EVERY as f64;
-            if let Some(v) = validated {
-                log::info!("step {} loss {mean:.4} validation {v:.4}", state.step);
-            }
-            state.history.push((state.step, mean, validated));
-            sum = 0.0;
-        }
-        if at_checkpoint {
-            folder.checkpoint(&model, &optimizer, &state)?;
-            write_samples(&folder, &model, &validation, args, &device)?;
+        let loss;
+        (model, loss) =
+            step(args, model, &mut optimizer, pairs.tensors(&tape), course.rate(args.lr));
+        if course.stepped(loss.inner())? {
+            course.validated(validate(&model, &validation, args, &device));
+            course.save(&model, &optimizer)?;
+            write_samples(course.folder(), &model, &validation, args, &device)?;
         }
     }
-    bar.finish_and_clear();
-    println!("change head trained for {} steps: {}", state.step, args.out.display());
+    course.end();
     Ok(())
+}
+
+/// Pairs as the network takes them, made in the threads that draw them.
+struct PairBatch {
+    size: usize,
+    /// Queries, then prompts.
+    images: Vec<f32>,
+    truth: Vec<f32>,
+}
+
+impl PairBatch {
+    fn of(pairs: &[Pair], size: usize) -> Self {
+        let queries = pairs.iter().map(|p| p.query.as_slice());
+        let prompts = pairs.iter().map(|p| p.prompt.as_slice());
+        let truth = pairs.iter().flat_map(|p| &p.mask);
+        PairBatch {
+            size,
+            images: batch::normalised(queries.chain(prompts), size),
+            truth: truth.map(|&m| if m > 127 { 1.0 } else { 0.0 }).collect(),
+        }
+    }
+
+    /// Pictures `[2 b, 3, size, size]` and truth `[b, 1, size, size]`.
+    fn tensors(self, device: &Device) -> (Tensor<4>, Tensor<4>) {
+        let size = self.size;
+        let shape = [self.truth.len() / (size * size), 1, size, size];
+        let truth = Tensor::from_data(TensorData::new(self.truth, shape), device);
+        (batch::images_of(self.images, size, device), truth)
+    }
 }
 
 fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String>, OnePromptNet)> {
     if let Some(from) = &args.from {
         let folder = RunFolder::open(from)?;
         let state = folder.state()?.context("run without state")?;
-        ensure!(
-            state.stage == "oneprompt",
-            "--from {}: not a `train oneprompt` run",
-            from.display()
-        );
+        ensure!(state.stage == STAGE, "--from {}: not a `train oneprompt` run", from.display());
         let model = folder.load(OnePromptNet::new(&state.net, device))?;
         let mut sources = state.sources;
         sources.push(state.command);
         return Ok((state.net, sources, model));
     }
-    if let Some(encoder) = &args.encoder {
-        let folder = RunFolder::open(encoder)?;
+    if let Some(path) = &args.encoder {
+        let folder = RunFolder::open(path)?;
         let state = folder.state()?.context("run without state")?;
         ensure!(
-            state.stage == "encoder",
+            state.stage == encoder::STAGE,
             "--encoder {}: not a `train encoder` run",
-            encoder.display()
+            path.display()
         );
         let student = folder.load(Student::new(&state.net, device))?;
         let head = ChangeHead::new(&state.net, device);
         let mut sources = state.sources;
         sources.push(state.command);
-        return Ok((
-            state.net,
-            sources,
-            OnePromptNet { encoder: student.encoder, head, grain: None },
-        ));
+        return Ok((state.net, sources, OnePromptNet { encoder: student.encoder, head }));
     }
-    let net = NetConfig::by_name(&args.net)
-        .with_context(|| format!("--net {}: the networks are m and tiny", args.net))?;
+    let net = NetConfig::by_name(&args.net)?;
     Ok((net, Vec::new(), OnePromptNet::new(&net, device)))
-}
-
-fn tensors(pairs: &[Pair], size: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
-    let queries = pairs.iter().map(|p| p.query.as_slice());
-    let prompts = pairs.iter().map(|p| p.prompt.as_slice());
-    let both: Vec<&[u8]> = queries.chain(prompts).collect();
-    let truth: Vec<&[u8]> = pairs.iter().map(|p| p.mask.as_slice()).collect();
-    (batch::images(&both, size, device), batch::masks(&truth, size, device))
 }
 
 fn step(
     args: &OnePromptArgs,
     model: OnePromptNet,
     optimizer: &mut ModuleOptimizer,
-    pairs: &[Pair],
-    step: usize,
-    tape: &Device,
-) -> (OnePromptNet, f64) {
-    let lr = schedule::rate(args.lr, step, args.steps);
+    (images, truth): (Tensor<4>, Tensor<4>),
+    lr: f64,
+) -> (OnePromptNet, Tensor<1>) {
     let fresh = args.encoder.is_none() && args.from.is_none();
     let encoder_share = if fresh { 1.0 } else { args.tune_encoder };
-    let (images, truth) = tensors(pairs, args.size, tape);
     if encoder_share <= 0.0 {
         let (q, p) = frozen(&model.encoder, images).halves();
         let loss = change_loss(model.head.forward(&q, &p), truth, args.positive_weight);
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        return (optimizer.step(lr, model, gradients), f64::from(loss.into_scalar::<f32>()));
+        let mut gradients = loss.backward();
+        let of_head = GradientsParams::from_module(&mut gradients, &model.head);
+        let OnePromptNet { encoder, head } = model;
+        let head = optimizer.step(lr, head, of_head);
+        return (OnePromptNet { encoder, head }, loss);
     }
     let (q, p) = model.encoder.forward(images).halves();
     let judged = model.head.judge(&q, &p);
@@ -244,10 +232,10 @@ fn step(
     let mut gradients = loss.backward();
     let of_encoder = GradientsParams::from_module(&mut gradients, &model.encoder);
     let of_head = GradientsParams::from_module(&mut gradients, &model.head);
-    let OnePromptNet { encoder, head, grain } = model;
+    let OnePromptNet { encoder, head } = model;
     let encoder = optimizer.step(lr * encoder_share, encoder, of_encoder);
     let head = optimizer.step(lr, head, of_head);
-    (OnePromptNet { encoder, head, grain }, f64::from(loss.into_scalar::<f32>()))
+    (OnePromptNet { encoder, head }, loss)
 }
 
 /// Encodes off the tape: a frozen encoder needs no graph, which halves a step's memory.
@@ -255,6 +243,7 @@ fn frozen(encoder: &Encoder, images: Tensor<4>) -> Encoded {
     let encoded = encoder.valid().forward(images.inner());
     Encoded {
         s4: Tensor::from_inner(encoded.s4),
+        g4: Tensor::from_inner(encoded.g4),
         s8: Tensor::from_inner(encoded.s8),
         s16: Tensor::from_inner(encoded.s16),
         e8: Tensor::from_inner(encoded.e8),
@@ -263,7 +252,7 @@ fn frozen(encoder: &Encoder, images: Tensor<4>) -> Encoded {
 }
 
 fn predict(model: &OnePromptNet, pairs: &[Pair], size: usize, device: &Device) -> Tensor<4> {
-    let (images, _) = tensors(pairs, size, device);
+    let (images, _) = PairBatch::of(pairs, size).tensors(device);
     let (q, p) = model.encoder.forward(images).halves();
     model.head.forward(&q, &p)
 }
@@ -275,7 +264,7 @@ fn validate(model: &OnePromptNet, pairs: &[Pair], args: &OnePromptArgs, device: 
     let total: f64 = chunks
         .map(|chunk| {
             let logits = predict(&model, chunk, args.size, device);
-            let (_, truth) = tensors(chunk, args.size, device);
+            let (_, truth) = PairBatch::of(chunk, args.size).tensors(device);
             f64::from(change_loss(logits, truth, args.positive_weight).into_scalar::<f32>())
         })
         .sum();

@@ -34,6 +34,15 @@ pub struct RunState {
     pub history: Vec<(usize, f64, Option<f64>)>,
 }
 
+/// This process's command line, for the model card.
+pub fn command_line() -> String {
+    let mut words: Vec<String> = std::env::args().collect();
+    if let Some(first) = words.first_mut() {
+        *first = "touchstone-tools".into();
+    }
+    words.join(" ")
+}
+
 /// The folder of one run.
 pub struct RunFolder {
     dir: PathBuf,

@@ -15,6 +15,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::net::pad::zero_pad;
+
 const BATCH_NORM_EPS: f32 = 1e-3;
 
 /// The block plan up to stride 16: (first block, blocks, kernel, first stride).
@@ -55,6 +57,51 @@ pub struct TeacherFeatures {
     pub f8: Tensor<4>,
     /// `[b, 160, h/16, w/16]`.
     pub f16: Tensor<4>,
+}
+
+impl TeacherFeatures {
+    fn each(self, mut f: impl FnMut(usize, Tensor<4>) -> Tensor<4>) -> Self {
+        TeacherFeatures { f4: f(0, self.f4), f8: f(1, self.f8), f16: f(2, self.f16) }
+    }
+}
+
+/// Mean and deviation of every channel, `[1, c, 1, 1]`, at strides 4, 8 and 16.
+pub struct Norms([(Tensor<4>, Tensor<4>); 3]);
+
+/// Standardised features beyond this many deviations are cut off: a few outliers would rule the
+/// squared loss.
+const CUT: f32 = 8.0;
+const DEVIATION_MIN: f32 = 1e-6;
+
+impl Norms {
+    /// Statistics over batches of features.
+    ///
+    /// # Errors
+    /// No batch at all.
+    pub fn over(batches: impl Iterator<Item = TeacherFeatures>) -> Result<Norms> {
+        let channel_mean = |t: Tensor<4>| t.mean_dim(0).mean_dim(2).mean_dim(3);
+        let moments = |f: Tensor<4>| (channel_mean(f.clone()), channel_mean(f.square()));
+        let all: Vec<_> = batches.map(|b| [b.f4, b.f8, b.f16].map(moments)).collect();
+        let count = all.len() as f32;
+        let sums = all.into_iter().reduce(|[a, b, c], [d, e, f]| {
+            let add = |(m, q): (Tensor<4>, Tensor<4>), (n, r)| (m + n, q + r);
+            [add(a, d), add(b, e), add(c, f)]
+        });
+        let sums = sums.context("no pictures to take the teacher's statistics from")?;
+        Ok(Norms(sums.map(|(sum, squares)| {
+            let mean = sum.div_scalar(count);
+            let variance = squares.div_scalar(count) - mean.clone().square();
+            (mean, variance.clamp_min(DEVIATION_MIN * DEVIATION_MIN).sqrt())
+        })))
+    }
+
+    /// Every channel with mean 0 and deviation 1, cut off at both ends.
+    pub fn apply(&self, features: TeacherFeatures) -> TeacherFeatures {
+        features.each(|i, f| {
+            let (mean, deviation) = &self.0[i];
+            ((f - mean.clone()) / deviation.clone()).clamp(-CUT, CUT)
+        })
+    }
 }
 
 /// Channels of [`TeacherFeatures::f4`].
@@ -149,7 +196,7 @@ fn same_conv(x: Tensor<4>, f: &Folded, kernel: usize, stride: usize, groups: usi
     let (x, both) = if top == bottom && left == right {
         (x, [top, left])
     } else {
-        (x.pad((left, right, top, bottom), 0.0f32), [0, 0])
+        (zero_pad(x, (left, right), (top, bottom)), [0, 0])
     };
     let options = ConvOptions::new([stride, stride], both, [1, 1], groups);
     conv2d(x, f.weight.clone(), f.bias.clone(), options)
