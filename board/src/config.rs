@@ -20,7 +20,7 @@ pub use crate::config::fieldbus::{MODBUS_PORT, ModbusConfig, TcpConfig};
 
 use crate::io::{InputRole, OutputRole};
 use crate::sim::SimConfig;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -190,6 +190,7 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = OneLine(f);
         match &self.file {
             Some(file) => write!(f, "{}", file.display())?,
             None => f.write_str("board file")?,
@@ -201,6 +202,19 @@ impl fmt::Display for ConfigError {
             write!(f, ": {}", self.key)?;
         }
         write!(f, ": {}; {}", self.what, self.remedy)
+    }
+}
+
+/// Escapes line ends and the like: an error quotes the file, and has to stay one line of a log whatever the
+/// file holds.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| match c.is_control() {
+            true => write!(self.0, "{}", c.escape_default()),
+            false => self.0.write_char(c),
+        })
     }
 }
 

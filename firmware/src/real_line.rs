@@ -65,7 +65,6 @@ enum Message {
     /// So many edges were dropped by the kernel since the start.
     EdgesLost {
         total: u64,
-        encoder: bool,
     },
     InputsLost(IoError),
     Frame(PartId, Frame),

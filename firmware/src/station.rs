@@ -62,6 +62,7 @@ impl fmt::Display for Trouble {
         f.write_str(match self {
             Self::Fault(Fault::LateVerdicts) => "verdicts too late: acknowledge, then slow down",
             Self::Fault(Fault::MissedPulse) => "a reject was missed: remove it, acknowledge",
+            Self::Fault(Fault::Edges) => "input edges lost: clear the belt, acknowledge",
             Self::Fault(Fault::Encoder) => "encoder: clear the belt, check it, acknowledge",
             Self::CameraAway => "camera gone: check cable and power",
             Self::CameraUnusable => "camera unusable: see the log, start again",

@@ -6,9 +6,12 @@
 //! normal-inverse-Wishart model of `student_t` with D = 1, where it is cheap enough to carry a
 //! prior `(mu0, kappa0, nu0, lambda0)` learned by empirical Bayes (section 4.7 of
 //! `../shared/methods/baypranometa.md`). With one prompt the prior speaks alone; with two and more
-//! each prompt is scored against the others and those scores update it.
+//! each prompt is scored against the others and those scores update it ([`several`]).
+
+mod several;
 
 pub use crate::package::ScalarPrior;
+pub use several::{Enrolled, SeveralPrior};
 
 use crate::map::Map;
 use crate::student_t::special::{f_upper_quantile, ln_gamma, t_upper_quantile, t_upper_tail};
@@ -91,7 +94,7 @@ impl ScalarPrior {
 
     /// `log p(scores)`, the marginal likelihood (4.7 with D = 1); 0 for no scores.
     pub fn log_evidence(&self, scores: &[f64]) -> f64 {
-        let post = self.updated(scores);
+        let post = self.updated(scores, 1.0);
         let k = scores.len() as f64;
         -k / 2.0 * std::f64::consts::PI.ln() + ln_gamma(post.nu0 / 2.0) - ln_gamma(self.nu0 / 2.0)
             + self.nu0 / 2.0 * self.lambda0.ln()
@@ -99,12 +102,13 @@ impl ScalarPrior {
             + 0.5 * (self.kappa0.ln() - post.kappa0.ln())
     }
 
-    /// The posterior after these scores (4.2 with D = 1), as the prior of what comes next.
-    fn updated(&self, scores: &[f64]) -> ScalarPrior {
+    /// The posterior after these scores (4.2 with D = 1), as the prior of what comes next. Each
+    /// score counts as `weight` of one.
+    fn updated(&self, scores: &[f64], weight: f64) -> ScalarPrior {
         if scores.is_empty() {
             return *self;
         }
-        let (k, average) = (scores.len() as f64, mean(scores));
+        let (k, average) = (weight * scores.len() as f64, mean(scores));
         let kappa = self.kappa0 + k;
         let shift = average - self.mu0;
         ScalarPrior {
@@ -112,22 +116,29 @@ impl ScalarPrior {
             kappa0: kappa,
             nu0: self.nu0 + k,
             lambda0: self.lambda0
-                + squares(scores, average)
+                + weight * squares(scores, average)
                 + self.kappa0 * k / kappa * shift * shift,
         }
     }
 
-    /// The predictive of the next good part's score, after `loo_scores` (none: the prior alone).
+    /// The predictive of the next good part's score, after the scores of others (none: the prior
+    /// alone).
     ///
-    /// The prior's location was learned from parts judged by one prompt and lies above what
-    /// several prompts give. It is kept all the same: habits know the left-out prompts a little,
-    /// so that leave-one-out alone comes out too low (on the simulated line with ten prompts by
-    /// 1.3 standard deviations), and the pull upwards makes up for it.
-    pub fn predictive(&self, loo_scores: &[f64]) -> Result<ScalarPredictive, CalibrationError> {
-        if loo_scores.iter().any(|v| !v.is_finite()) {
+    /// # Errors
+    /// A score that is not finite.
+    pub fn predictive(&self, scores: &[f64]) -> Result<ScalarPredictive, CalibrationError> {
+        self.predictive_of(scores, 1.0)
+    }
+
+    fn predictive_of(
+        &self,
+        scores: &[f64],
+        weight: f64,
+    ) -> Result<ScalarPredictive, CalibrationError> {
+        if scores.iter().any(|v| !v.is_finite()) {
             return Err(CalibrationError::NotFinite);
         }
-        let post = self.updated(loo_scores);
+        let post = self.updated(scores, weight);
         let sound = [post.kappa0, post.nu0, post.lambda0].iter().all(|v| v.is_finite() && *v > 0.0);
         if !(sound && post.mu0.is_finite()) {
             return Err(CalibrationError::NotFinite);
@@ -163,6 +174,20 @@ impl ScalarPredictive {
     /// part.
     pub fn upper_tail(&self, x: f64) -> f64 {
         t_upper_tail(self.dof(), (x - self.location()) / self.scale())
+    }
+
+    /// Summed log density of scores, each as the next one.
+    pub fn log_density(&self, scores: &[f64]) -> f64 {
+        let (nu, scale) = (self.dof(), self.scale());
+        let constant = ln_gamma((nu + 1.0) / 2.0)
+            - ln_gamma(nu / 2.0)
+            - 0.5 * (nu * std::f64::consts::PI).ln()
+            - scale.ln();
+        let term = |x: &f64| {
+            let z = (x - self.location()) / scale;
+            constant - (nu + 1.0) / 2.0 * (z * z / nu).ln_1p()
+        };
+        scores.iter().map(term).sum()
     }
 
     /// The score that a good part exceeds with probability `p`, `0 < p < 1`.
@@ -286,5 +311,4 @@ fn squares(values: &[f64], about: f64) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "calibration_tests.rs"]
 mod tests;

@@ -66,6 +66,10 @@ pub fn tiny_card() -> ModelCard {
             change: ScalarPrior { mu0: -3.0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 },
             position: ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 },
             image: ImagePrior { lambda: 0.05, kappa0: 1.0, factor: 1.0 },
+            several: SeveralPriors {
+                change: several(-3.0),
+                position: several(0.0),
+            },
         },
         training: Training {
             sources: vec!["none: its weights are constants".to_string()],
@@ -75,6 +79,11 @@ pub fn tiny_card() -> ModelCard {
         },
         figures: vec![],
     }
+}
+
+fn several(mu0: f64) -> SeveralPrior {
+    let prior = ScalarPrior { mu0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 };
+    SeveralPrior { gap: 0.0, weight: 1.0, prior }
 }
 
 /// Writes the tiny model to `dir`. Panics if it cannot: this is for tests.

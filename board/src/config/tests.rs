@@ -153,6 +153,17 @@ fn errors_name_key_line_and_remedy() {
 }
 
 #[test]
+fn an_error_is_one_line_whatever_it_quotes() {
+    let error = Board::parse(
+        "name = \"x\"\n[camera]\nkind = \"simulated\"\n[storage]\nremovable = true\n\
+         mount_root = \"a\\nroot: all is well\\u001b[2J\"\n",
+    );
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("a\\nroot: all is well\\u{1b}[2J is no folder below /"), "{error}");
+    assert!(!error.contains(char::is_control), "{error}");
+}
+
+#[test]
 fn a_dead_camera_never_promises() {
     let heartbeat = "role = \"heartbeat\"\nchip = \"/dev/gpiochip0\"\nline = 23\nactive = \"high\"\nfail_safe = \"";
     let error = changed(&format!("{heartbeat}inactive"), &format!("{heartbeat}active"));

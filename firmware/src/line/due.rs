@@ -3,12 +3,12 @@
 
 use super::part::{Input, Part, Stage};
 use super::window::Gate;
-use super::{Action, FOREVER, Fault, Line, Outcome, Pulse, Trace, Why};
+use super::{Action, FOREVER, Line, Outcome, Pulse, Trace, Why};
 use touchstone_board::time::Timestamp;
 
 impl Line {
     pub(super) fn due_pulse(&mut self) -> Option<Action> {
-        let (since, until) = if self.fault == Some(Fault::Encoder) {
+        let (since, until) = if self.holds_reject() {
             if self.pulse.is_some_and(|p| p.until == FOREVER) {
                 return None;
             }
@@ -58,7 +58,7 @@ impl Line {
         let pulse = self.pulse.filter(|p| p.until == FOREVER)?;
         let open = |p: &Part| p.fired && p.stage.is_reject() && !p.window.is_past();
         let spilled = self.spill.as_ref().is_some_and(|s| s.fired && !s.last.is_past());
-        if self.fault == Some(Fault::Encoder) || spilled || self.parts.iter().any(open) {
+        if self.holds_reject() || spilled || self.parts.iter().any(open) {
             return None;
         }
         self.pulse = None;

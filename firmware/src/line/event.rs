@@ -25,9 +25,10 @@ pub enum Event {
         /// The encoder's count, summed up with its sign since the shell began.
         counts: i64,
     },
-    /// Edges of the encoder were lost, so its count is wrong by nobody knows
-    /// how much. As a count that cannot be true: [`super::Fault::Encoder`].
-    EncoderLost,
+    /// Edges of the inputs were lost. By counts, the place of every part is wrong
+    /// by nobody knows how much: [`super::Fault::Encoder`]. By time, a part may
+    /// have crossed the sensor unseen: [`super::Fault::Edges`].
+    EdgesLost,
     /// The camera delivered a frame for `part`, exposed at `exposed_at`.
     FrameReady {
         /// The part that the frame was asked for.
@@ -57,8 +58,9 @@ pub enum Event {
         /// True: all work.
         ok: bool,
     },
-    /// A person acknowledged a fault. After [`super::Fault::Encoder`] that also
-    /// says that no part is left between sensor and actuator.
+    /// A person acknowledged a fault. After [`super::Fault::Encoder`] and
+    /// [`super::Fault::Edges`] that also says that no part is left between sensor
+    /// and actuator.
     Reset,
     /// Nothing happened; time passed.
     Tick,

@@ -50,7 +50,7 @@ impl Line {
     /// one failure this machine exists to prevent, so it stops the line.
     fn note_missed_pulses(&mut self) {
         // Then the output is active anyway.
-        let held = self.fault == Some(Fault::Encoder);
+        let held = self.holds_reject();
         let mut missed = false;
         for part in self.parts.iter_mut().filter(|p| p.stage.is_reject() && !p.fired) {
             if held {
@@ -82,7 +82,7 @@ impl Line {
     pub(super) fn reset(&mut self) {
         self.late_in_row = 0;
         self.still_edges = 0;
-        if self.fault.take() != Some(Fault::Encoder) {
+        if !self.fault.take().is_some_and(Fault::holds_reject) {
             return;
         }
         // A person has cleared the belt, and every part on it had its outcome.
@@ -119,9 +119,13 @@ impl Line {
         (self.last_place, self.last_edge, self.still_edges) = (None, None, 0);
     }
 
-    pub(super) fn encoder_lost(&mut self) {
+    pub(super) fn holds_reject(&self) -> bool {
+        self.fault.is_some_and(Fault::holds_reject)
+    }
+
+    pub(super) fn edges_lost(&mut self) {
         match self.config.travel() {
-            Travel::Time { .. } => {}
+            Travel::Time { .. } => self.raise(Fault::Edges),
             Travel::Counts { .. } => self.encoder_fault(),
         }
     }

@@ -37,8 +37,9 @@
 //! where it overlaps the window of a rejected neighbour, which [`LineConfig`]
 //! makes impossible when `debounce >= pulse`. Two exceptions, on the safe side:
 //! parts rejected because the table of parts was full share one window that
-//! spans them all; and from [`Fault::Encoder`] to its acknowledgement the
-//! output stays active, because nobody knows which part is where.
+//! spans them all; and from [`Fault::Encoder`] and [`Fault::Edges`] to their
+//! acknowledgement the output stays active, because nobody knows which part is
+//! where.
 //!
 //! # A belt that stops and reverses
 //! Windows only go forward: what has opened does not open again. A pulse by
@@ -98,8 +99,22 @@ pub enum Fault {
     LateVerdicts,
     /// A rejected part went by without its pulse.
     MissedPulse,
+    /// Edges of the inputs were lost: parts may be on the belt that nobody has seen. The reject
+    /// output stays active.
+    Edges,
     /// The encoder's count cannot be true. The reject output stays active.
     Encoder,
+}
+
+impl Fault {
+    /// Whether the reject output stays active until the fault is acknowledged, because nobody
+    /// knows what is on the belt.
+    const fn holds_reject(self) -> bool {
+        match self {
+            Self::Edges | Self::Encoder => true,
+            Self::LateVerdicts | Self::MissedPulse => false,
+        }
+    }
 }
 
 /// A pulse of the reject output.
@@ -240,7 +255,7 @@ impl Line {
         match event {
             Event::Trigger { at } => self.trigger(at),
             Event::Encoder { at, counts } => self.encoder(at, counts),
-            Event::EncoderLost => self.encoder_lost(),
+            Event::EdgesLost => self.edges_lost(),
             Event::FrameReady { part, exposed_at } => self.frame(part, exposed_at),
             Event::FrameMissing { part } => self.feed(part, Input::FrameLost),
             Event::Judged { part, verdict } => {

@@ -56,6 +56,28 @@ fn fire(at: i64, until: i64) -> Action {
 }
 
 #[test]
+fn lost_edges_hold_the_reject_output_until_a_person_has_cleared_the_belt() {
+    let mut line = line();
+    line.handle(ms(10), Event::EdgesLost);
+    assert_eq!(line.fault_kind(), Some(Fault::Edges));
+    let forever = Action::FireReject { at: ms(10), until: FOREVER };
+    assert_eq!(actions(&mut line, 10), [forever, Action::SetReady(false)]);
+    // A part that is good goes the same way as one that nobody saw.
+    trigger(&mut line, 20);
+    assert_eq!(actions(&mut line, 20), [capture(0, 20)]);
+    frame(&mut line, 30, 0, 22);
+    assert_eq!(actions(&mut line, 30), [Action::Judge { part: PartId(0) }]);
+    judged(&mut line, 40, 0, Verdict::Good);
+    assert_eq!(actions(&mut line, 40), [publish(0, 20, 40, Outcome::Pass)]);
+    assert_eq!(actions(&mut line, 200), [], "the output stays as it is");
+    line.handle(ms(210), Event::Reset);
+    let after = actions(&mut line, 210);
+    assert!(after.contains(&Action::EndReject { at: ms(10) }), "{after:?}");
+    assert!(after.contains(&Action::SetReady(true)), "{after:?}");
+    assert_eq!(line.fault_kind(), None);
+}
+
+#[test]
 fn a_good_part_passes_without_a_pulse() {
     let mut line = line();
     trigger(&mut line, 10);

@@ -141,7 +141,7 @@ impl Ear {
         }
         self.lost = lost;
         self.unsure = true;
-        told.send(Message::EdgesLost { total: lost, encoder: self.has_encoder() })
+        told.send(Message::EdgesLost { total: lost })
     }
 
     fn note_noise(&mut self) {

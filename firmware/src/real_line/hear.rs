@@ -30,7 +30,7 @@ impl RealLine<'_> {
             Message::Interlock { .. } if self.ending.is_some() => {}
             Message::Interlock { closed } => self.line.handle(now, Event::Interlock { closed }),
             Message::Teach => warn!("teach: {}", change::TEACH_ELSEWHERE),
-            Message::EdgesLost { total, encoder } => self.edges_lost(total, encoder, now),
+            Message::EdgesLost { total } => self.edges_lost(total, now),
             Message::Frame(part, frame) => self.frame(part, frame, now),
             Message::FrameMissing(part) => self.line.handle(now, Event::FrameMissing { part }),
             Message::Judged(part, frame, inspection, judge_us) => {
@@ -55,17 +55,15 @@ impl RealLine<'_> {
         }
     }
 
-    /// The kernel had to drop edges: parts may have gone by unseen, and the
+    /// The kernel had to drop edges: parts may have gone by unseen, and an
     /// encoder is off by some.
-    fn edges_lost(&mut self, total: u64, encoder: bool, now: Timestamp) {
+    fn edges_lost(&mut self, total: u64, now: Timestamp) {
         warn!(
             "inputs: {} edges were lost, {total} so far; debounce the lines or slow the belt down",
             total.saturating_sub(self.edges_lost)
         );
         self.edges_lost = total;
-        if encoder {
-            self.line.handle(now, Event::EncoderLost);
-        }
+        self.line.handle(now, Event::EdgesLost);
     }
 
     pub(super) fn frame(&mut self, part: PartId, frame: Frame, now: Timestamp) {

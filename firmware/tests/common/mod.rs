@@ -35,6 +35,7 @@ impl Desk {
         desk.model_of(&tiny, "tiny", |card| {
             card.calibration.change =
                 ScalarPrior { mu0: -6.0, kappa0: 10.0, nu0: 64.0, lambda0: 64.0 };
+            card.calibration.several.change.prior = card.calibration.change;
         });
         desk
     }

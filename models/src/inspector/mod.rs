@@ -18,7 +18,7 @@ pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPTS_MAX, Settings};
 
 use crate::calibration::{
-    ImageScore, ScalarPredictive, change_statistic, logit, position_statistic, sigmoid,
+    ImageScore, ScalarPredictive, ScalarPrior, SeveralPrior, change_statistic, logit, position_statistic, sigmoid,
 };
 use crate::engine::EngineError;
 use crate::fusion::{fuse, position_level};
@@ -142,6 +142,11 @@ impl Inspector {
         })
     }
 
+    /// The raw statistics of the prompts, each judged without itself: `(change, position)`.
+    pub fn left_out(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.left_out.scores.iter().map(|s| (s.change, s.position))
+    }
+
     /// Changes the false-reject rate at once; nothing is encoded again.
     pub fn with_false_reject_ppm(&mut self, ppm: u32) -> Result<(), InspectError> {
         self.rate = checked_rate(ppm)?;
@@ -196,9 +201,16 @@ impl Inspector {
                     let rest = self.left_out.scores.iter().enumerate().filter(|(i, _)| *i != index);
                     rest.map(|(_, s)| score(s)).collect()
                 };
-                let change = card.calibration.change.predictive(&others(|s| s.change)).ok()?;
-                let position =
-                    card.calibration.position.predictive(&others(|s| s.position)).ok()?;
+                // Like against like: the prompt's own score lacks the same as the others' do.
+                let law = |prior: &SeveralPrior, score: fn(&LeftOutScores) -> f64| {
+                    let like = SeveralPrior { gap: 0.0, ..*prior };
+                    let location = prior.prior.mu0 - prior.gap;
+                    SeveralPrior { prior: ScalarPrior { mu0: location, ..prior.prior }, ..like }
+                        .law(&others(score))
+                        .ok()
+                };
+                let change = law(&card.calibration.several.change, |s| s.change)?;
+                let position = law(&card.calibration.several.position, |s| s.position)?;
                 let say = |statistic, p_value| Testimony { statistic, p_value };
                 let factor = card.calibration.image.factor;
                 let report = WitnessReport {
@@ -329,9 +341,12 @@ fn laws(
     left_out: &[LeftOutScores],
 ) -> Result<(ScalarPredictive, ScalarPredictive), InspectError> {
     let calibration = &model.card().calibration;
+    if left_out.is_empty() {
+        return Ok((calibration.change.predictive(&[])?, calibration.position.predictive(&[])?));
+    }
     let change: Vec<f64> = left_out.iter().map(|s| s.change).collect();
     let position: Vec<f64> = left_out.iter().map(|s| s.position).collect();
-    Ok((calibration.change.predictive(&change)?, calibration.position.predictive(&position)?))
+    Ok((calibration.several.change.law(&change)?, calibration.several.position.law(&position)?))
 }
 
 fn levels(change: &ScalarPredictive, position: &ScalarPredictive, rate: FalseRejectRate) -> Levels {

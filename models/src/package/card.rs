@@ -127,6 +127,30 @@ pub struct Calibration {
     pub position: ScalarPrior,
     /// Of the whole-picture embedding.
     pub image: ImagePrior,
+    /// Of both peaks where there are several prompts, which judge each other first.
+    pub several: SeveralPriors,
+}
+
+/// Calibration for two prompts and more.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeveralPriors {
+    /// Of the peak of the change map.
+    pub change: SeveralPrior,
+    /// Of the peak of the per-position Student-t map.
+    pub position: SeveralPrior,
+}
+
+/// What new good parts score, and how prompts' scores against each other relate to that.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeveralPrior {
+    /// How much higher a new part scores than a prompt left out.
+    pub gap: f64,
+    /// What a left-out score counts for, in new parts' scores, > 0 and at most 1.
+    pub weight: f64,
+    /// Prior of a new part's score.
+    pub prior: ScalarPrior,
 }
 
 /// One-dimensional normal-inverse-Wishart prior (BayPrAnoMeta section 4 with D = 1).

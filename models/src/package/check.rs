@@ -209,7 +209,19 @@ impl FusionConstants {
 
 impl Calibration {
     fn check(&self) -> Result<(), CardError> {
-        for (name, prior) in [("change", self.change), ("position", self.position)] {
+        let several = [("change", self.several.change), ("position", self.several.position)];
+        for (name, SeveralPrior { gap, weight, .. }) in several {
+            let key = |leaf: &str| format!("calibration.several.{name}.{leaf}");
+            ensure(gap.is_finite(), &key("gap"), "is not finite")?;
+            ensure(weight > 0.0 && weight <= 1.0, &key("weight"), "is not above 0 and up to 1")?;
+        }
+        let priors = [
+            ("change", self.change),
+            ("position", self.position),
+            ("several.change.prior", self.several.change.prior),
+            ("several.position.prior", self.several.position.prior),
+        ];
+        for (name, prior) in priors {
             let ScalarPrior { mu0, kappa0, nu0, lambda0 } = prior;
             ensure(mu0.is_finite(), &format!("calibration.{name}.mu0"), "is not finite")?;
             for (key, value) in [("kappa0", kappa0), ("nu0", nu0), ("lambda0", lambda0)] {

@@ -570,7 +570,9 @@ impl Oracle {
         };
         match (rejected, active) {
             (true, true) | (false, false) => Ok(()),
-            (true, false) if self.doubt.is_some_and(|doubt| at >= doubt) => {
+            // The encoder is silent or wrong and the line has yet to find out. It believes the belt
+            // where it last was, so that what comes by meets the output as it was there.
+            (true, false) | (false, true) if self.doubt.is_some_and(|doubt| at >= doubt) => {
                 self.tally.blind += 1;
                 Ok(())
             }

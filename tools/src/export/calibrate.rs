@@ -3,10 +3,10 @@
 //! each, through the very graphs and code that the camera runs.
 
 use anyhow::{Context, Result, anyhow};
-use touchstone_models::calibration::{ScalarPrior, fit_image_factor};
-use touchstone_models::inspector::{Inspector, Settings};
+use touchstone_models::calibration::{Enrolled, ScalarPrior, SeveralPrior, fit_image_factor};
+use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{Calibration, ImagePrior};
+use touchstone_models::package::{Calibration, ImagePrior, SeveralPriors};
 use touchstone_models::picture::Picture;
 
 use crate::progress;
@@ -16,6 +16,15 @@ use crate::synth::{Geometry, Library, Light, SynthConfig};
 const PRODUCTS: u64 = 160;
 /// Good parts per product beside its prompt.
 const PARTS: usize = 6;
+/// Imaginary products that are taught with several prompts, and their numbers.
+const SEVERAL_PRODUCTS: u64 = 80;
+/// See [`SEVERAL_PRODUCTS`].
+const SEVERAL_FIRST: u64 = 1 << 20;
+/// Their prompts. Fewer prompts than on most lines, so that the gap, which shrinks with their
+/// number, is rather over- than underrated.
+const SEVERAL_PROMPTS: usize = 6;
+/// Further good parts of each.
+const SEVERAL_PARTS: usize = 5;
 /// Weight of the prior mean of the pooled embedding: one hundredth of a picture.
 const IMAGE_KAPPA0: f64 = 0.01;
 /// Tail probability at which the image factor is fitted; there are `PRODUCTS * PARTS` parts, so
@@ -25,10 +34,12 @@ const IMAGE_TAIL: f64 = 0.01;
 /// Start values that make a card valid before it is calibrated.
 pub fn uncalibrated() -> Calibration {
     let scalar = ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 4.0, lambda0: 2.0 };
+    let several = SeveralPrior { gap: 0.0, weight: 1.0, prior: scalar };
     Calibration {
         change: scalar,
         position: scalar,
         image: ImagePrior { lambda: 1.0, kappa0: IMAGE_KAPPA0, factor: 1.0 },
+        several: SeveralPriors { change: several, position: several },
     }
 }
 
@@ -61,7 +72,7 @@ pub fn fit(
     load: impl Fn(Calibration) -> Result<OnePrompt>,
 ) -> Result<Calibration> {
     let config = line_config(size, seed);
-    let bar = progress::bar(PRODUCTS * 2, "calibrate");
+    let bar = progress::bar(PRODUCTS * 2 + SEVERAL_PRODUCTS, "calibrate");
     let mut products = Vec::new();
     for index in 0..PRODUCTS {
         let pictures: Result<Vec<Picture>> = library
@@ -99,8 +110,50 @@ pub fn fit(
     calibration.position = ScalarPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?;
     calibration.image.factor =
         fit_image_factor(&image, IMAGE_TAIL).map_err(|e| anyhow!("image: {e}"))?;
+    let model = model.context("the model went missing")?;
+    calibration.several = several(model, library, &config, &bar)?;
     bar.finish_and_clear();
     Ok(calibration)
+}
+
+/// Products taught with [`SEVERAL_PROMPTS`] good parts: what those score against each other, and
+/// what further good parts score.
+fn several(
+    model: OnePrompt,
+    library: &Library,
+    config: &SynthConfig,
+    bar: &indicatif::ProgressBar,
+) -> Result<SeveralPriors> {
+    let failed = |e: InspectError| anyhow!("calibration: {e}");
+    let mut model = Some(model);
+    let (mut change, mut position) = (Vec::new(), Vec::new());
+    for index in 0..SEVERAL_PRODUCTS {
+        let pictures: Result<Vec<Picture>> = library
+            .product(config, SEVERAL_FIRST + index, SEVERAL_PROMPTS + SEVERAL_PARTS)
+            .into_iter()
+            .map(|rgb| Ok(Picture::from_rgb8(config.size, config.size, rgb)?))
+            .collect();
+        let pictures = pictures?;
+        let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
+        let taken = model.take().context("the model went missing")?;
+        let mut inspector =
+            Inspector::new(taken, prompts, Settings::default()).map_err(failed)?;
+        let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
+        (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
+        for part in parts {
+            let s = inspector.statistics(part).map_err(failed)?;
+            of_change.new.push(s.change);
+            of_position.new.push(s.position);
+        }
+        change.push(of_change);
+        position.push(of_position);
+        model = Some(inspector.into_model());
+        bar.inc(1);
+    }
+    Ok(SeveralPriors {
+        change: SeveralPrior::fit(&change).map_err(|e| anyhow!("change: {e}"))?,
+        position: SeveralPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?,
+    })
 }
 
 /// Variance of the pooled embedding among good parts of one product, per dimension: with

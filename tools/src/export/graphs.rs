@@ -12,7 +12,7 @@ use crate::net::NetConfig;
 use crate::net::align::{FLOW_UNIT, coordinate_values};
 use crate::net::decoder::{HEAD_FACTOR, Stage, embedding_gain};
 use crate::net::encoder::{Block, Reduce, UNIT_EPS};
-use crate::net::grain::Grain;
+use crate::net::grain::{Grain, HALF, SURFACE};
 use crate::net::oneprompt::OnePromptNet;
 use crate::net::upsample::bilinear_matrix;
 
@@ -40,7 +40,7 @@ impl Sizes {
             spec("e8", &[1, n8 * n8, self.net.embed8]),
             spec("e16", &[1, n16 * n16, self.net.embed16]),
             spec("pooled", &[1, self.net.embed8 + self.net.embed16]),
-            spec(GRAIN_OUTPUT, &[1, n4 * n4, self.net.embed4]),
+            spec(GRAIN_OUTPUT, &[1, n4 * n4, SURFACE]),
         ]
     }
 
@@ -97,7 +97,7 @@ fn encode(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
     let mean16 = g.mean_axis(&e16, 1);
     let pooled = g.concat(&[&mean8, &mean16], 2);
     let pooled = g.reshape(&pooled, &[1, d8 + d16]);
-    let e4 = grain_embedding(&mut g, &g4, &s8, &encoder.grain, sizes)?;
+    let e4 = descriptor(&mut g, [&g4, &s8, &joined], &encoder.grain, sizes)?;
     for (value, spec) in [detail, e8, e16, pooled, e4].into_iter().zip(sizes.encode_outputs()) {
         g.output(value, &spec.name, &spec.shape);
     }
@@ -113,18 +113,32 @@ fn grain_features(g: &mut GraphBuilder, image: &Value, grain: &Grain) -> Result<
     block(g, &x, &grain.block)
 }
 
-fn grain_embedding(
+fn descriptor(
     g: &mut GraphBuilder,
-    own: &Value,
-    s8: &Value,
+    [own, s8, joined8]: [&Value; 3],
     grain: &Grain,
     sizes: &Sizes,
 ) -> Result<Value> {
     let context = conv(g, s8, &grain.lateral)?;
     let context = upsample(g, &context, sizes.side(8), 2);
     let joined = g.concat(&[own, &context], 1);
-    let embedded = conv(g, &joined, &grain.embed)?;
-    Ok(unit_rows(g, &embedded, sizes.net.embed4, sizes.side(4)))
+    let fine = conv(g, &joined, &grain.surface4)?;
+    let fine = unit(g, &fine);
+    let coarse = conv(g, joined8, &grain.surface8)?;
+    let coarse = unit(g, &coarse);
+    let coarse = upsample(g, &coarse, sizes.side(8), 2);
+    let both = g.concat(&[&fine, &coarse], 1);
+    let rows = image_to_rows(g, &both, SURFACE, sizes.side(4));
+    Ok(g.mul_scalar(&rows, HALF, 3))
+}
+
+/// Every cell's channels scaled to unit length.
+fn unit(g: &mut GraphBuilder, x: &Value) -> Value {
+    let squared = g.mul(x, x);
+    let sum = g.sum_axis(&squared, 1);
+    let sum = g.add_scalar(&sum, UNIT_EPS, 4);
+    let length = g.sqrt(&sum);
+    g.div(x, &length)
 }
 
 struct Side {
@@ -451,7 +465,7 @@ mod tests {
         }
 
         let image = batch::images(&[&query], SIDE, &device);
-        let want = model.encoder.embed4(&model.encoder.forward(image));
+        let want = model.encoder.grain.descriptor(&model.encoder.forward(image));
         let place = sizes.encode_outputs().iter().position(|o| o.name == GRAIN_OUTPUT).unwrap();
         let got = q[place].to_plain_array_view::<f32>().unwrap();
         let want = want.into_data().try_to_vec::<f32>().unwrap();

@@ -23,6 +23,8 @@ pub struct Encoded {
     pub g4: Tensor<4>,
     /// Trunk `[b, c8, 32, 32]`.
     pub s8: Tensor<4>,
+    /// Trunk with context `[b, c8 + lateral, 32, 32]`.
+    pub j8: Tensor<4>,
     /// Trunk `[b, c16, 16, 16]`.
     pub s16: Tensor<4>,
     /// Patch embeddings `[b, 1024, embed8]`, rows of unit length.
@@ -32,15 +34,16 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// The same features cut off from the gradient tape (a frozen encoder).
-    pub fn detach(self) -> Self {
+    /// Features that were computed off the tape (a frozen encoder), as constants on it.
+    pub fn onto_tape(self) -> Self {
         Encoded {
-            s4: self.s4.detach(),
-            g4: self.g4.detach(),
-            s8: self.s8.detach(),
-            s16: self.s16.detach(),
-            e8: self.e8.detach(),
-            e16: self.e16.detach(),
+            s4: Tensor::from_inner(self.s4),
+            g4: Tensor::from_inner(self.g4),
+            s8: Tensor::from_inner(self.s8),
+            j8: Tensor::from_inner(self.j8),
+            s16: Tensor::from_inner(self.s16),
+            e8: Tensor::from_inner(self.e8),
+            e16: Tensor::from_inner(self.e16),
         }
     }
 
@@ -51,6 +54,7 @@ impl Encoded {
             s4: self.s4.clone().narrow(0, from, b),
             g4: self.g4.clone().narrow(0, from, b),
             s8: self.s8.clone().narrow(0, from, b),
+            j8: self.j8.clone().narrow(0, from, b),
             s16: self.s16.clone().narrow(0, from, b),
             e8: self.e8.clone().narrow(0, from, b),
             e16: self.e16.clone().narrow(0, from, b),
@@ -182,16 +186,10 @@ impl Encoder {
             s16 = block.forward(s16);
         }
         let context = upsample(self.lateral.forward(s16.clone()), 2);
-        let joined = Tensor::cat(vec![s8.clone(), context], 1);
-        let e8 = unit_rows(self.embed8.forward(joined));
+        let j8 = Tensor::cat(vec![s8.clone(), context], 1);
+        let e8 = unit_rows(self.embed8.forward(j8.clone()));
         let e16 = unit_rows(self.embed16.forward(s16.clone()));
-        Encoded { s4, g4, s8, s16, e8, e16 }
-    }
-
-    /// The stride-4 patch embedding `[b, h/4 * w/4, embed4]`, rows of unit length. Apart from
-    /// [`Encoder::forward`], because the change head does not need it.
-    pub fn embed4(&self, encoded: &Encoded) -> Tensor<3> {
-        self.grain.embedding(encoded.g4.clone(), encoded.s8.clone())
+        Encoded { s4, g4, s8, j8, s16, e8, e16 }
     }
 }
 
@@ -200,6 +198,12 @@ pub fn unit_rows(x: Tensor<4>) -> Tensor<3> {
     let rows = to_rows(x);
     let length = rows.clone().square().sum_dim(2).add_scalar(UNIT_EPS).sqrt();
     rows / length
+}
+
+/// `[b, c, h, w]` with every cell's channels scaled to unit length.
+pub fn unit(x: Tensor<4>) -> Tensor<4> {
+    let length = x.clone().square().sum_dim(1).add_scalar(UNIT_EPS).sqrt();
+    x / length
 }
 
 /// Keeps the normalisation of an all-zero embedding finite.

@@ -46,10 +46,8 @@ pub struct NetConfig {
     pub grain_stem: usize,
     /// The branch at stride 4.
     pub grain: usize,
-    /// Stride-8 context brought up into the stride-4 embedding.
+    /// Stride-8 context brought up to the branch.
     pub lateral4: usize,
-    /// Patch embedding at stride 4 (what Student-t scoring sees).
-    pub embed4: usize,
 }
 
 impl NetConfig {
@@ -70,7 +68,6 @@ impl NetConfig {
         grain_stem: 16,
         grain: 16,
         lateral4: 16,
-        embed4: 32,
     };
 
     /// The default member, `oneprompt-m`: about 1.7 M parameters, 1.1 GMAC per part at 256x256.
@@ -90,7 +87,6 @@ impl NetConfig {
         grain_stem: 24,
         grain: 32,
         lateral4: 32,
-        embed4: 48,
     };
 
     /// The largest member: half as many cells again in every trunk, twice the time.
@@ -110,7 +106,6 @@ impl NetConfig {
         grain_stem: 24,
         grain: 48,
         lateral4: 48,
-        embed4: 48,
     };
 
     /// The smallest member that still exercises every layer; for tests and dry runs.
@@ -130,7 +125,6 @@ impl NetConfig {
         grain_stem: 4,
         grain: 4,
         lateral4: 4,
-        embed4: 8,
     };
 
     /// A member by its name.

@@ -25,7 +25,7 @@ use super::course::{Course, Saving};
 use super::device::DeviceKind;
 use super::loss::{registered_loss, relation_loss};
 use super::run_folder::{RunFolder, RunState, command_line};
-use super::teacher::{Norms, TEACHER_C4, TEACHER_C8, TEACHER_C16, Teacher, TeacherFeatures};
+use super::teacher::{Features, Norms, TEACHER_CHANNELS, Teacher};
 use crate::net::NetConfig;
 use crate::net::encoder::{Encoder, conv, unit_rows};
 use crate::net::upsample::upsample;
@@ -79,13 +79,11 @@ pub struct EncoderArgs {
     pub resume: bool,
 }
 
-/// The encoder with the heads that only distillation needs.
+/// The encoder with the head that only distillation needs; two more are its own readouts.
 #[derive(Module, Debug)]
 pub struct Student {
     /// The encoder.
     pub encoder: Encoder,
-    head4: Conv2d,
-    head8: Conv2d,
     head16: Conv2d,
 }
 
@@ -94,15 +92,13 @@ impl Student {
     pub fn new(config: &NetConfig, device: &Device) -> Self {
         Student {
             encoder: Encoder::new(config, device),
-            head4: conv(config.grain, TEACHER_C4, 1, 0.5, device),
-            head8: conv(config.c8, TEACHER_C8, 1, 0.5, device),
-            head16: conv(config.c16, TEACHER_C16, 1, 0.5, device),
+            head16: conv(config.c16, TEACHER_CHANNELS[2], 1, 0.5, device),
         }
     }
 }
 
-/// Cells per picture whose cosines are compared, at strides 4, 8 and 16.
-const SAMPLED: [usize; 3] = [96, 64, 24];
+/// Cells per picture whose cosines are compared, at strides 8 and 16.
+const SAMPLED: [usize; 2] = [64, 24];
 /// Weight of the cosine terms beside the feature terms.
 const RELATION_WEIGHT: f32 = 10.0;
 /// Weight of the cosines within one part's two pictures beside those over the whole batch. A
@@ -118,10 +114,10 @@ const NORM_BATCHES: usize = 4;
 /// Their numbers, which training never reaches.
 const NORM_FIRST: usize = 1 << 40;
 
-struct Batch {
+pub(super) struct Batch {
     /// First pictures of all twos, then the second ones.
-    images: Vec<f32>,
-    positions: [Vec<i64>; 3],
+    pub(super) images: Vec<f32>,
+    positions: [Vec<i64>; 2],
 }
 
 /// Runs the distillation.
@@ -139,10 +135,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
     let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     let twos = args.batch / 2;
-    let norms = Norms::over((0..NORM_BATCHES).map(|i| {
-        let batch = make_batch(&library, &config, NORM_FIRST + i, twos);
-        teacher.forward(batch::images_of(batch.images, args.size, &device))
-    }))?;
+    let norms = statistics::<3>(&teacher, &library, &config, twos, &device)?;
 
     let tape = device.clone().autodiff();
     let student = Student::new(&net, &tape);
@@ -169,7 +162,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     while course.runs() {
         let batch = batches.take().context("the thread that prepares pictures died")?;
         let images = batch::images_of(batch.images, args.size, &device);
-        let truth = norms.apply(teacher.forward(images.clone()));
+        let truth = norms.apply(teacher.features(images.clone()));
         let loss = loss(&student, images, truth, &batch.positions);
         let gradients = GradientsParams::from_grads(loss.backward(), &student);
         student = optimizer.step(course.rate(args.lr), student, gradients);
@@ -181,7 +174,21 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     Ok(())
 }
 
-fn make_batch(library: &Library, config: &SynthConfig, step: usize, twos: usize) -> Batch {
+/// The teacher's channel statistics over pictures that training never sees.
+pub(super) fn statistics<const N: usize>(
+    teacher: &Teacher,
+    library: &Library,
+    config: &SynthConfig,
+    twos: usize,
+    device: &Device,
+) -> Result<Norms<N>> {
+    Norms::over((0..NORM_BATCHES).map(|i| {
+        let batch = make_batch(library, config, NORM_FIRST + i, twos);
+        teacher.features(batch::images_of(batch.images, config.size as usize, device))
+    }))
+}
+
+pub(super) fn make_batch(library: &Library, config: &SynthConfig, step: usize, twos: usize) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed.wrapping_mul(0x9E37_79B9) ^ (step as u64));
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for i in 0..twos {
@@ -201,7 +208,7 @@ fn make_batch(library: &Library, config: &SynthConfig, step: usize, twos: usize)
     }
     first.append(&mut second);
     let side = config.size as usize;
-    let strides = [4, 8, 16];
+    let strides = [8, 16];
     Batch {
         images: batch::normalised(first.iter().map(Vec::as_slice), side),
         positions: std::array::from_fn(|i| sample(&mut rng, side / strides[i], SAMPLED[i])),
@@ -228,21 +235,17 @@ fn sample(rng: &mut ChaCha8Rng, side: usize, count: usize) -> Vec<i64> {
 fn loss(
     student: &Student,
     images: Tensor<4>,
-    truth: TeacherFeatures,
-    positions: &[Vec<i64>; 3],
+    truth: Features<3>,
+    positions: &[Vec<i64>; 2],
 ) -> Tensor<1> {
     let on_tape = Tensor::<4>::from_inner;
     let encoded = student.encoder.forward(on_tape(images));
-    let e4 = student.encoder.embed4(&encoded);
-    let predicted = [
-        student.head4.forward(encoded.g4.clone()),
-        student.head8.forward(encoded.s8.clone()),
-        student.head16.forward(encoded.s16.clone()),
-    ];
-    let targets = [&truth.f4, &truth.f8, &truth.f16];
-    let mut total = Tensor::zeros([1], &e4.device());
-    for (predicted, target) in predicted.into_iter().zip(targets) {
-        total = total + (predicted - on_tape(target.clone())).square().mean();
+    let [f4, f8, f16] = truth;
+    let mut total =
+        (student.head16.forward(encoded.s16.clone()) - on_tape(f16.clone())).square().mean();
+    let surfaces = student.encoder.grain.surfaces(&encoded);
+    for (read, target) in surfaces.into_iter().zip([f4, f8.clone()]) {
+        total = total + (read - on_tape(target)).square().mean();
     }
 
     // Each stage weighs the same in a joined descriptor, whatever its number of channels.
@@ -250,10 +253,9 @@ fn loss(
         let channels = t.dims()[1] as f32;
         t.div_scalar(channels.sqrt())
     };
-    let (f4, f8, f16) = (share(truth.f4), share(truth.f8), share(truth.f16));
+    let (f8, f16) = (share(f8), share(f16));
     let joined8 = Tensor::cat(vec![f8, upsample(f16.clone(), 2)], 1);
-    let joined4 = Tensor::cat(vec![f4, upsample(joined8.clone(), 2)], 1);
-    let levels = [(e4, joined4), (encoded.e8, joined8), (encoded.e16, f16)];
+    let levels = [(encoded.e8, joined8), (encoded.e16, f16)];
     for ((student, teacher), positions) in levels.into_iter().zip(positions) {
         let teacher = Tensor::<3>::from_inner(unit_rows(teacher));
         let relation = relation(student, teacher, positions);
@@ -289,6 +291,7 @@ fn halves(t: Tensor<3>) -> [Tensor<3>; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::grain::SURFACE;
 
     #[test]
     fn student_embeddings_have_unit_rows() {
@@ -297,11 +300,12 @@ mod tests {
         let x = Tensor::<4>::ones([1, 3, 64, 64], &device);
         let encoded = encoder.forward(x);
         assert_eq!(encoded.e8.dims(), [1, 64, NetConfig::TINY.embed8]);
-        let e4 = encoder.embed4(&encoded);
-        assert_eq!(e4.dims(), [1, 256, NetConfig::TINY.embed4]);
-        for rows in [encoded.e8, e4] {
-            let length = rows.square().sum_dim(2).into_data().try_to_vec::<f32>().unwrap();
-            assert!(length.iter().all(|l| (l - 1.0).abs() < 1e-2), "{length:?}");
-        }
+        let e4 = encoder.grain.descriptor(&encoded);
+        assert_eq!(e4.dims(), [1, 256, SURFACE]);
+        let lengths = |rows: Tensor<3>| {
+            rows.square().sum_dim(2).into_data().try_to_vec::<f32>().unwrap()
+        };
+        assert!(lengths(encoded.e8).iter().all(|l| (l - 1.0).abs() < 1e-2));
+        assert!(lengths(e4).iter().all(|l| (0.4..1.01).contains(l)));
     }
 }

@@ -5,6 +5,7 @@ pub mod batch;
 mod course;
 mod device;
 pub mod encoder;
+pub mod grain;
 mod loss;
 pub mod oneprompt;
 mod run_folder;
@@ -25,6 +26,8 @@ use crate::net::oneprompt::OnePromptNet;
 pub enum TrainCommand {
     /// Train the encoder: match a frozen teacher's features on any folder of pictures.
     Encoder(encoder::EncoderArgs),
+    /// Train the patch descriptor of a trained network on, by distillation.
+    Grain(grain::GrainArgs),
     /// Train alignment and decoder on synthetic change pairs made from any folder of pictures.
     Oneprompt(oneprompt::OnePromptArgs),
 }
@@ -33,6 +36,7 @@ pub enum TrainCommand {
 pub fn run(command: &TrainCommand) -> anyhow::Result<()> {
     match command {
         TrainCommand::Encoder(args) => encoder::run(args),
+        TrainCommand::Grain(args) => grain::run(args),
         TrainCommand::Oneprompt(args) => oneprompt::run(args),
     }
 }

@@ -240,15 +240,7 @@ fn step(
 
 /// Encodes off the tape: a frozen encoder needs no graph, which halves a step's memory.
 fn frozen(encoder: &Encoder, images: Tensor<4>) -> Encoded {
-    let encoded = encoder.valid().forward(images.inner());
-    Encoded {
-        s4: Tensor::from_inner(encoded.s4),
-        g4: Tensor::from_inner(encoded.g4),
-        s8: Tensor::from_inner(encoded.s8),
-        s16: Tensor::from_inner(encoded.s16),
-        e8: Tensor::from_inner(encoded.e8),
-        e16: Tensor::from_inner(encoded.e16),
-    }
+    encoder.valid().forward(images.inner()).onto_tape()
 }
 
 fn predict(model: &OnePromptNet, pairs: &[Pair], size: usize, device: &Device) -> Tensor<4> {

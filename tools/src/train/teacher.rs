@@ -22,10 +22,8 @@ const BATCH_NORM_EPS: f32 = 1e-3;
 /// The block plan up to stride 16: (first block, blocks, kernel, first stride).
 const STAGES: [(usize, usize, usize, usize); 5] =
     [(0, 2, 3, 1), (2, 4, 3, 2), (6, 4, 5, 2), (10, 6, 3, 2), (16, 6, 5, 1)];
-/// After this stage the features are at stride 4.
-const STAGE_STRIDE4: usize = 1;
-/// After this stage the features are at stride 8.
-const STAGE_STRIDE8: usize = 2;
+/// The stages after which the features of [`TEACHER_CHANNELS`] are taken.
+const LEVEL_STAGES: [usize; 3] = [1, 2, 4];
 
 struct Folded {
     weight: Tensor<4>,
@@ -49,44 +47,39 @@ pub struct Teacher {
     stages: Vec<Vec<MbBlock>>,
 }
 
-/// Teacher features of one batch.
-pub struct TeacherFeatures {
-    /// `[b, 32, h/4, w/4]`.
-    pub f4: Tensor<4>,
-    /// `[b, 56, h/8, w/8]`.
-    pub f8: Tensor<4>,
-    /// `[b, 160, h/16, w/16]`.
-    pub f16: Tensor<4>,
-}
+/// Channels of the teacher's features at strides 4, 8 and 16.
+pub const TEACHER_CHANNELS: [usize; 3] = [32, 56, 160];
 
-impl TeacherFeatures {
-    fn each(self, mut f: impl FnMut(usize, Tensor<4>) -> Tensor<4>) -> Self {
-        TeacherFeatures { f4: f(0, self.f4), f8: f(1, self.f8), f16: f(2, self.f16) }
-    }
-}
+/// Features of one batch at the first `N` of those strides, `[b, channels, h/stride, w/stride]`.
+pub type Features<const N: usize> = [Tensor<4>; N];
 
-/// Mean and deviation of every channel, `[1, c, 1, 1]`, at strides 4, 8 and 16.
-pub struct Norms([(Tensor<4>, Tensor<4>); 3]);
+/// Mean and deviation of every channel, `[1, c, 1, 1]`, per stride.
+pub struct Norms<const N: usize>([(Tensor<4>, Tensor<4>); N]);
 
 /// Standardised features beyond this many deviations are cut off: a few outliers would rule the
 /// squared loss.
 const CUT: f32 = 8.0;
 const DEVIATION_MIN: f32 = 1e-6;
 
-impl Norms {
+impl<const N: usize> Norms<N> {
     /// Statistics over batches of features.
     ///
     /// # Errors
     /// No batch at all.
-    pub fn over(batches: impl Iterator<Item = TeacherFeatures>) -> Result<Norms> {
+    pub fn over(batches: impl Iterator<Item = Features<N>>) -> Result<Self> {
         let channel_mean = |t: Tensor<4>| t.mean_dim(0).mean_dim(2).mean_dim(3);
         let moments = |f: Tensor<4>| (channel_mean(f.clone()), channel_mean(f.square()));
-        let all: Vec<_> = batches.map(|b| [b.f4, b.f8, b.f16].map(moments)).collect();
-        let count = all.len() as f32;
-        let sums = all.into_iter().reduce(|[a, b, c], [d, e, f]| {
-            let add = |(m, q): (Tensor<4>, Tensor<4>), (n, r)| (m + n, q + r);
-            [add(a, d), add(b, e), add(c, f)]
-        });
+        let mut count = 0.0;
+        let sums = batches
+            .map(|batch| batch.map(moments))
+            .inspect(|_| count += 1.0)
+            .reduce(|sums, more| {
+                let mut more = more.into_iter();
+                sums.map(|(m, q)| match more.next() {
+                    Some((n, r)) => (m + n, q + r),
+                    None => (m, q),
+                })
+            });
         let sums = sums.context("no pictures to take the teacher's statistics from")?;
         Ok(Norms(sums.map(|(sum, squares)| {
             let mean = sum.div_scalar(count);
@@ -96,20 +89,16 @@ impl Norms {
     }
 
     /// Every channel with mean 0 and deviation 1, cut off at both ends.
-    pub fn apply(&self, features: TeacherFeatures) -> TeacherFeatures {
-        features.each(|i, f| {
-            let (mean, deviation) = &self.0[i];
-            ((f - mean.clone()) / deviation.clone()).clamp(-CUT, CUT)
+    pub fn apply(&self, features: Features<N>) -> Features<N> {
+        let mut norms = self.0.iter();
+        features.map(|f| match norms.next() {
+            Some((mean, deviation)) => {
+                ((f - mean.clone()) / deviation.clone()).clamp(-CUT, CUT)
+            }
+            None => f,
         })
     }
 }
-
-/// Channels of [`TeacherFeatures::f4`].
-pub const TEACHER_C4: usize = 32;
-/// Channels of [`TeacherFeatures::f8`].
-pub const TEACHER_C8: usize = 56;
-/// Channels of [`TeacherFeatures::f16`].
-pub const TEACHER_C16: usize = 160;
 
 impl Teacher {
     /// Loads and folds the weights.
@@ -150,23 +139,22 @@ impl Teacher {
         Ok(Teacher { stem, stages })
     }
 
-    /// Features of pictures `[b, 3, h, w]`, normalised with the ImageNet mean and deviation.
-    pub fn forward(&self, image: Tensor<4>) -> TeacherFeatures {
+    /// Features of pictures `[b, 3, h, w]`, normalised with the ImageNet mean and deviation, at
+    /// the first `N` strides; what lies deeper is not computed.
+    pub fn features<const N: usize>(&self, image: Tensor<4>) -> Features<N> {
         let mut x = silu(same_conv(image, &self.stem, 3, 2, 1));
-        let (mut f4, mut f8) = (None, None);
-        for (index, stage) in self.stages.iter().enumerate() {
-            for block in stage {
-                x = block.forward(x);
+        let mut stages = self.stages.iter().enumerate();
+        std::array::from_fn(|level| {
+            for (index, stage) in stages.by_ref() {
+                for block in stage {
+                    x = block.forward(x.clone());
+                }
+                if LEVEL_STAGES.get(level) == Some(&index) {
+                    break;
+                }
             }
-            if index == STAGE_STRIDE4 {
-                f4 = Some(x.clone());
-            }
-            if index == STAGE_STRIDE8 {
-                f8 = Some(x.clone());
-            }
-        }
-        let or_last = |f: Option<Tensor<4>>| f.unwrap_or_else(|| x.clone());
-        TeacherFeatures { f4: or_last(f4), f8: or_last(f8), f16: x }
+            x.clone()
+        })
     }
 }
 

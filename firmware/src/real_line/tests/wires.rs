@@ -299,6 +299,7 @@ fn inputs_that_misbehave_are_counted_and_lose_no_part_that_was_seen() {
     }
     line.until("lost edges", |_, c| c.edges_lost > 0);
     line.until("all done", |o, c| c.counters.parts > 5 && o.len() as u64 == c.counters.parts);
+    line.until("the fault", |_, c| c.trouble == Some(Trouble::Fault(Fault::Edges)) && !c.ready);
     let (ended, outcomes) = line.end();
     let counters = ended.unwrap().counters;
     assert_eq!(counters.passed + counters.rejected, outcomes.len() as u64);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const PRIOR: ScalarPrior = ScalarPrior { mu0: -3.0, kappa0: 0.4, nu0: 4.0, lambda0: 1.2 };
 
 /// A repeatable stream of roughly normal numbers (sum of twelve uniforms).
-fn normal(seed: u64) -> impl FnMut() -> f64 {
+pub(super) fn normal(seed: u64) -> impl FnMut() -> f64 {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     move || {
         let mut sum = -6.0;
