@@ -251,10 +251,9 @@ fn the_shipped_model_tells_bad_parts_from_good_ones() {
     let pairs = (good.len() * bad.len()) as f64;
     let above = |b: &f64| good.iter().filter(|g| *g < b).count();
     let auroc = bad.iter().map(above).sum::<usize>() as f64 / pairs;
-    assert!(auroc > 0.8, "AUROC {auroc}: {summary}");
+    assert!(auroc > 0.9, "AUROC {auroc}: {summary}");
     let rate = |key: &str| summary[key]["rate"].as_f64().unwrap();
-    // What the weights of 2026-11-23 hold. The promise is 0.95 at 2 % (SPECIFICATION.md, pending):
-    // better weights raise this floor with them.
-    assert!(rate("recall") >= 0.3, "{summary}");
-    assert!(rate("false_rejects") <= 0.1, "{summary}");
+    // A floor for few parts; the promise, 0.95 at 2 %, is measured over 500.
+    assert!(rate("recall") >= 0.75, "{summary}");
+    assert!(rate("false_rejects") <= 0.08, "{summary}");
 }

@@ -54,9 +54,9 @@ impl Witness {
     /// defects, the change map most of the rest, the whole picture hardly any alone.
     pub const fn share(self) -> f64 {
         match self {
-            Witness::Change => 0.3,
-            Witness::Position => 0.6,
-            Witness::Image => 0.1,
+            Witness::Change => 0.2,
+            Witness::Position => 0.75,
+            Witness::Image => 0.05,
         }
     }
 }

@@ -152,7 +152,7 @@ proptest! {
             prop_assert_eq!(decision, Decision::Reject(Reason::NotFinite));
             prop_assert_eq!(r.p_value(), 0.0);
         } else {
-            let p = (ps[0] / 0.3).min(ps[1] / 0.6).min(ps[2] / 0.1).min(1.0);
+            let p = (ps[0] / 0.2).min(ps[1] / 0.75).min(ps[2] / 0.05).min(1.0);
             prop_assert_eq!(decision.is_pass(), p > f64::from(ppm) * 1e-6);
         }
     }

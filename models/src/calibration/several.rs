@@ -112,7 +112,8 @@ mod tests {
                 parts += product.new.len() as f64;
             }
             let got: f64 = rejects / parts;
-            assert!((got / rate).ln().abs() < 0.5, "{got} at {rate}");
+            // The sum of uniforms that stands for a normal has a shorter tail than one.
+            assert!((0.4..1.3).contains(&(got / rate)), "{got} at {rate}");
         }
     }
 }

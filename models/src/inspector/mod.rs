@@ -18,7 +18,8 @@ pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPTS_MAX, Settings};
 
 use crate::calibration::{
-    ImageScore, ScalarPredictive, ScalarPrior, SeveralPrior, change_statistic, logit, position_statistic, sigmoid,
+    ImageScore, ScalarPredictive, ScalarPrior, SeveralPrior, change_statistic, logit,
+    position_statistic, sigmoid,
 };
 use crate::engine::EngineError;
 use crate::fusion::{fuse, position_level};

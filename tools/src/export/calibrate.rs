@@ -136,8 +136,7 @@ fn several(
         let pictures = pictures?;
         let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
         let taken = model.take().context("the model went missing")?;
-        let mut inspector =
-            Inspector::new(taken, prompts, Settings::default()).map_err(failed)?;
+        let mut inspector = Inspector::new(taken, prompts, Settings::default()).map_err(failed)?;
         let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
         (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
         for part in parts {

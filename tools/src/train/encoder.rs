@@ -188,7 +188,12 @@ pub(super) fn statistics<const N: usize>(
     }))
 }
 
-pub(super) fn make_batch(library: &Library, config: &SynthConfig, step: usize, twos: usize) -> Batch {
+pub(super) fn make_batch(
+    library: &Library,
+    config: &SynthConfig,
+    step: usize,
+    twos: usize,
+) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed.wrapping_mul(0x9E37_79B9) ^ (step as u64));
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for i in 0..twos {
@@ -302,9 +307,8 @@ mod tests {
         assert_eq!(encoded.e8.dims(), [1, 64, NetConfig::TINY.embed8]);
         let e4 = encoder.grain.descriptor(&encoded);
         assert_eq!(e4.dims(), [1, 256, SURFACE]);
-        let lengths = |rows: Tensor<3>| {
-            rows.square().sum_dim(2).into_data().try_to_vec::<f32>().unwrap()
-        };
+        let lengths =
+            |rows: Tensor<3>| rows.square().sum_dim(2).into_data().try_to_vec::<f32>().unwrap();
         assert!(lengths(encoded.e8).iter().all(|l| (l - 1.0).abs() < 1e-2));
         assert!(lengths(e4).iter().all(|l| (0.4..1.01).contains(l)));
     }

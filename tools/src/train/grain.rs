@@ -77,11 +77,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
     device.seed(args.seed);
     let base = RunFolder::open(&args.from)?;
     let before = base.state()?.context("run without state")?;
-    ensure!(
-        before.stage == STAGE,
-        "--from {}: not a `train oneprompt` run",
-        args.from.display()
-    );
+    ensure!(before.stage == STAGE, "--from {}: not a `train oneprompt` run", args.from.display());
     let tape = device.clone().autodiff();
     let model = base.load(OnePromptNet::new(&before.net, &tape))?;
     let teacher = Teacher::open(&args.teacher, &device)?;

@@ -70,16 +70,15 @@ impl<const N: usize> Norms<N> {
         let channel_mean = |t: Tensor<4>| t.mean_dim(0).mean_dim(2).mean_dim(3);
         let moments = |f: Tensor<4>| (channel_mean(f.clone()), channel_mean(f.square()));
         let mut count = 0.0;
-        let sums = batches
-            .map(|batch| batch.map(moments))
-            .inspect(|_| count += 1.0)
-            .reduce(|sums, more| {
+        let sums = batches.map(|batch| batch.map(moments)).inspect(|_| count += 1.0).reduce(
+            |sums, more| {
                 let mut more = more.into_iter();
                 sums.map(|(m, q)| match more.next() {
                     Some((n, r)) => (m + n, q + r),
                     None => (m, q),
                 })
-            });
+            },
+        );
         let sums = sums.context("no pictures to take the teacher's statistics from")?;
         Ok(Norms(sums.map(|(sum, squares)| {
             let mean = sum.div_scalar(count);
@@ -92,9 +91,7 @@ impl<const N: usize> Norms<N> {
     pub fn apply(&self, features: Features<N>) -> Features<N> {
         let mut norms = self.0.iter();
         features.map(|f| match norms.next() {
-            Some((mean, deviation)) => {
-                ((f - mean.clone()) / deviation.clone()).clamp(-CUT, CUT)
-            }
+            Some((mean, deviation)) => ((f - mean.clone()) / deviation.clone()).clamp(-CUT, CUT),
             None => f,
         })
     }
