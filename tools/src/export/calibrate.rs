@@ -75,12 +75,7 @@ pub fn fit(
     let bar = progress::bar(PRODUCTS * 2 + SEVERAL_PRODUCTS, "calibrate");
     let mut products = Vec::new();
     for index in 0..PRODUCTS {
-        let pictures: Result<Vec<Picture>> = library
-            .product(&config, index, PARTS + 1)
-            .into_iter()
-            .map(|rgb| Ok(Picture::from_rgb8(size, size, rgb)?))
-            .collect();
-        products.push(pictures?);
+        products.push(good_parts(library, &config, index, PARTS + 1)?);
     }
 
     let mut calibration = uncalibrated();
@@ -116,6 +111,17 @@ pub fn fit(
     Ok(calibration)
 }
 
+/// So many good parts of an imaginary product.
+fn good_parts(
+    library: &Library,
+    config: &SynthConfig,
+    index: u64,
+    count: usize,
+) -> Result<Vec<Picture>> {
+    let parts = library.product(config, index, count).into_iter();
+    parts.map(|rgb| Ok(Picture::from_rgb8(config.size, config.size, rgb)?)).collect()
+}
+
 /// Products taught with [`SEVERAL_PROMPTS`] good parts: what those score against each other, and
 /// what further good parts score.
 fn several(
@@ -128,12 +134,8 @@ fn several(
     let mut model = Some(model);
     let (mut change, mut position) = (Vec::new(), Vec::new());
     for index in 0..SEVERAL_PRODUCTS {
-        let pictures: Result<Vec<Picture>> = library
-            .product(config, SEVERAL_FIRST + index, SEVERAL_PROMPTS + SEVERAL_PARTS)
-            .into_iter()
-            .map(|rgb| Ok(Picture::from_rgb8(config.size, config.size, rgb)?))
-            .collect();
-        let pictures = pictures?;
+        let count = SEVERAL_PROMPTS + SEVERAL_PARTS;
+        let pictures = good_parts(library, config, SEVERAL_FIRST + index, count)?;
         let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
         let taken = model.take().context("the model went missing")?;
         let mut inspector = Inspector::new(taken, prompts, Settings::default()).map_err(failed)?;

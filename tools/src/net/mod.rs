@@ -97,15 +97,9 @@ impl NetConfig {
         c16: 192,
         blocks16: 3,
         lateral: 96,
-        embed8: 64,
-        embed16: 96,
-        detail: 16,
-        decoder: 96,
-        bridge: 64,
-        fine: 48,
-        grain_stem: 24,
         grain: 48,
         lateral4: 48,
+        ..Self::M
     };
 
     /// The smallest member that still exercises every layer; for tests and dry runs.

@@ -2,8 +2,9 @@
 //! checkpoints. A run that was stopped goes on from its last checkpoint.
 
 use anyhow::{Result, ensure};
+use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
+use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::Tensor;
 use indicatif::ProgressBar;
 
@@ -24,6 +25,14 @@ pub struct Course {
     /// every loss would make a GPU wait for this thread at every step.
     sum: Option<Tensor<1>>,
     since: usize,
+}
+
+/// The optimiser of every training.
+pub fn adam_w(weight_decay: f32) -> ModuleOptimizer {
+    AdamWConfig::new()
+        .with_weight_decay(weight_decay)
+        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
+        .init()
 }
 
 /// How often a run is saved, and whether it starts from what was saved.

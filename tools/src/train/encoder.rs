@@ -10,10 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clap::Args;
 use rand::{RngExt, SeedableRng};
@@ -21,13 +20,14 @@ use rand_chacha::ChaCha8Rng;
 
 use super::augment;
 use super::batch::{self, Prefetch};
-use super::course::{Course, Saving};
+use super::course::{Course, Saving, adam_w};
 use super::device::DeviceKind;
 use super::loss::{registered_loss, relation_loss};
 use super::run_folder::{RunFolder, RunState, command_line};
 use super::teacher::{Features, Norms, TEACHER_CHANNELS, Teacher};
 use crate::net::NetConfig;
-use crate::net::encoder::{Encoder, conv, unit_rows};
+use crate::net::encoder::{Encoded, Encoder, conv, unit_rows};
+use crate::net::grain::Grain;
 use crate::net::upsample::upsample;
 use crate::progress;
 use crate::synth::{Library, SynthConfig};
@@ -139,10 +139,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
 
     let tape = device.clone().autodiff();
     let student = Student::new(&net, &tape);
-    let optimizer = AdamWConfig::new()
-        .with_weight_decay(1e-4)
-        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
-        .init();
+    let optimizer = adam_w(1e-4);
     let plan = RunState {
         stage: STAGE.into(),
         net,
@@ -248,10 +245,7 @@ fn loss(
     let [f4, f8, f16] = truth;
     let mut total =
         (student.head16.forward(encoded.s16.clone()) - on_tape(f16.clone())).square().mean();
-    let surfaces = student.encoder.grain.surfaces(&encoded);
-    for (read, target) in surfaces.into_iter().zip([f4, f8.clone()]) {
-        total = total + (read - on_tape(target)).square().mean();
-    }
+    total = total + surface_loss(&student.encoder.grain, &encoded, [f4, f8.clone()]);
 
     // Each stage weighs the same in a joined descriptor, whatever its number of channels.
     let share = |t: Tensor<4>| {
@@ -267,6 +261,13 @@ fn loss(
         total = total + relation.mul_scalar(RELATION_WEIGHT);
     }
     total
+}
+
+/// How far the branch's readouts are from the teacher's features, which are off the tape.
+pub(super) fn surface_loss(grain: &Grain, encoded: &Encoded, truth: Features<2>) -> Tensor<1> {
+    let [fine, coarse] = grain.surfaces(encoded);
+    let [f4, f8] = truth.map(Tensor::<4>::from_inner);
+    (fine - f4).square().mean() + (coarse - f8).square().mean()
 }
 
 /// Rows are `[2 twos, cells, dim]`, first pictures before second ones.

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use clap::Args;
 
 use super::batch::{self, Prefetch};
-use super::course::{Course, Saving};
+use super::course::{Course, Saving, adam_w};
 use super::device::DeviceKind;
-use super::encoder::{make_batch, statistics};
+use super::encoder::{make_batch, statistics, surface_loss};
 use super::oneprompt::STAGE;
 use super::run_folder::{RunFolder, RunState, command_line};
 use super::teacher::Teacher;
@@ -85,10 +84,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
     let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     let twos = args.batch / 2;
     let norms = statistics::<2>(&teacher, &library, &config, twos, &device)?;
-    let optimizer = AdamWConfig::new()
-        .with_weight_decay(1e-4)
-        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
-        .init();
+    let optimizer = adam_w(1e-4);
     let mut sources = before.sources;
     sources.push(before.command);
     sources.push(args.pictures.display().to_string());
@@ -114,10 +110,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
         let images = batch::images_of(batch.images, args.size, &device);
         let truth = norms.apply(teacher.features(images.clone()));
         let encoded = of_trunk(&model, images);
-        let mut loss = Tensor::<1>::zeros([1], &tape);
-        for (read, target) in model.encoder.grain.surfaces(&encoded).into_iter().zip(truth) {
-            loss = loss + (read - Tensor::from_inner(target)).square().mean();
-        }
+        let loss = surface_loss(&model.encoder.grain, &encoded, truth);
         let mut gradients = loss.backward();
         let of_grain = GradientsParams::from_module(&mut gradients, &model.encoder.grain);
         let grain = model.encoder.grain;

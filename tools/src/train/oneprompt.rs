@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
 
 use super::batch::{self, Prefetch};
-use super::course::{Course, Saving};
+use super::course::{Course, Saving, adam_w};
 use super::device::DeviceKind;
 use super::encoder::{self, Student};
 use super::loss::{change_loss, match_loss};
@@ -109,10 +108,7 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
     let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     sources.push(args.pictures.display().to_string());
-    let optimizer = AdamWConfig::new()
-        .with_weight_decay(5e-4)
-        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
-        .init();
+    let optimizer = adam_w(5e-4);
     let plan = RunState {
         stage: STAGE.into(),
         net,
@@ -243,8 +239,7 @@ fn frozen(encoder: &Encoder, images: Tensor<4>) -> Encoded {
     encoder.valid().forward(images.inner()).onto_tape()
 }
 
-fn predict(model: &OnePromptNet, pairs: &[Pair], size: usize, device: &Device) -> Tensor<4> {
-    let (images, _) = PairBatch::of(pairs, size).tensors(device);
+fn predict(model: &OnePromptNet, images: Tensor<4>) -> Tensor<4> {
     let (q, p) = model.encoder.forward(images).halves();
     model.head.forward(&q, &p)
 }
@@ -255,8 +250,8 @@ fn validate(model: &OnePromptNet, pairs: &[Pair], args: &OnePromptArgs, device: 
     let count = chunks.len() as f64;
     let total: f64 = chunks
         .map(|chunk| {
-            let logits = predict(&model, chunk, args.size, device);
-            let (_, truth) = PairBatch::of(chunk, args.size).tensors(device);
+            let (images, truth) = PairBatch::of(chunk, args.size).tensors(device);
+            let logits = predict(&model, images);
             f64::from(change_loss(logits, truth, args.positive_weight).into_scalar::<f32>())
         })
         .sum();
@@ -277,7 +272,8 @@ fn write_samples(
     let size = args.size;
     let mut sheet = image::RgbImage::new((COLUMNS * size * 2) as u32, (ROWS / 2 * size) as u32);
     for (row, pair) in pairs.iter().take(ROWS).enumerate() {
-        let logits = predict(&model, std::slice::from_ref(pair), size, device);
+        let (images, _) = PairBatch::of(std::slice::from_ref(pair), size).tensors(device);
+        let logits = predict(&model, images);
         let map = sigmoid(logits)
             .into_data()
             .try_to_vec::<f32>()

@@ -15,6 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::net::grain::{SURFACE4, SURFACE8};
 use crate::net::pad::zero_pad;
 
 const BATCH_NORM_EPS: f32 = 1e-3;
@@ -48,7 +49,7 @@ pub struct Teacher {
 }
 
 /// Channels of the teacher's features at strides 4, 8 and 16.
-pub const TEACHER_CHANNELS: [usize; 3] = [32, 56, 160];
+pub const TEACHER_CHANNELS: [usize; 3] = [SURFACE4, SURFACE8, 160];
 
 /// Features of one batch at the first `N` of those strides, `[b, channels, h/stride, w/stride]`.
 pub type Features<const N: usize> = [Tensor<4>; N];
