@@ -47,9 +47,13 @@ pub struct EncoderArgs {
     /// Run folder: checkpoints, state, loss curve.
     #[arg(long)]
     pub out: PathBuf,
-    /// Network of the family: s, m, l, or tiny for dry runs.
+    /// Network of the family, when --from doesn't say: s, m, l, or tiny for dry runs.
     #[arg(long, default_value = "m")]
     pub net: String,
+    /// Run folder of an earlier `train encoder` or `train oneprompt` to start from: every weight
+    /// of its encoder that fits is taken.
+    #[arg(long)]
+    pub from: Option<PathBuf>,
     /// Side of a picture in pixels, a multiple of 16.
     #[arg(long, default_value_t = 256)]
     pub size: usize,
@@ -127,7 +131,6 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         "--size must be a multiple of 16, at least 64"
     );
     ensure!(args.batch >= 2 && args.batch.is_multiple_of(2), "--batch must be even, at least 2");
-    let net = NetConfig::by_name(&args.net)?;
     let device = args.device.open()?;
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
@@ -138,7 +141,9 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     let norms = statistics::<3>(&teacher, &library, &config, twos, &device)?;
 
     let tape = device.clone().autodiff();
-    let student = Student::new(&net, &tape);
+    let (net, mut sources, student) = start(args, &tape)?;
+    sources.push(args.pictures.display().to_string());
+    sources.push(args.teacher.display().to_string());
     let optimizer = adam_w(1e-4);
     let plan = RunState {
         stage: STAGE.into(),
@@ -147,7 +152,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         step: 0,
         steps: args.steps,
         command: command_line(),
-        sources: vec![args.pictures.display().to_string(), args.teacher.display().to_string()],
+        sources,
         history: Vec::new(),
     };
     let saving = Saving { every: args.checkpoint, resume: args.resume };
@@ -169,6 +174,19 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     }
     course.end();
     Ok(())
+}
+
+fn start(args: &EncoderArgs, device: &Device) -> Result<(NetConfig, Vec<String>, Student)> {
+    let Some(from) = &args.from else {
+        let net = NetConfig::by_name(&args.net)?;
+        return Ok((net, Vec::new(), Student::new(&net, device)));
+    };
+    let folder = RunFolder::open(from)?;
+    let state = folder.state()?.context("run without state")?;
+    let student = folder.load_common(Student::new(&state.net, device))?;
+    let mut sources = state.sources;
+    sources.push(state.command);
+    Ok((state.net, sources, student))
 }
 
 /// The teacher's channel statistics over pictures that training never sees.

@@ -36,7 +36,8 @@ pub struct OnePromptArgs {
     /// then trained too.
     #[arg(long)]
     pub encoder: Option<PathBuf>,
-    /// Run folder of an earlier `train oneprompt` to start all weights from.
+    /// Run folder of an earlier `train oneprompt` to start all weights from, or only the head's
+    /// where --encoder names a newer encoder.
     #[arg(long)]
     pub from: Option<PathBuf>,
     /// Run folder: checkpoints, state, loss curve.
@@ -175,31 +176,47 @@ impl PairBatch {
 }
 
 fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String>, OnePromptNet)> {
+    let mut begun = None;
     if let Some(from) = &args.from {
         let folder = RunFolder::open(from)?;
         let state = folder.state()?.context("run without state")?;
         ensure!(state.stage == STAGE, "--from {}: not a `train oneprompt` run", from.display());
-        let model = folder.load(OnePromptNet::new(&state.net, device))?;
-        let mut sources = state.sources;
-        sources.push(state.command);
-        return Ok((state.net, sources, model));
+        let fresh = OnePromptNet::new(&state.net, device);
+        // An encoder that is replaced anyway may be of an older form.
+        let model = match args.encoder {
+            Some(_) => folder.load_common(fresh)?,
+            None => folder.load(fresh)?,
+        };
+        begun = Some((state, model));
     }
     if let Some(path) = &args.encoder {
         let folder = RunFolder::open(path)?;
-        let state = folder.state()?.context("run without state")?;
+        let mut state = folder.state()?.context("run without state")?;
         ensure!(
             state.stage == encoder::STAGE,
             "--encoder {}: not a `train encoder` run",
             path.display()
         );
-        let student = folder.load(Student::new(&state.net, device))?;
-        let head = ChangeHead::new(&state.net, device);
-        let mut sources = state.sources;
-        sources.push(state.command);
-        return Ok((state.net, sources, OnePromptNet { encoder: student.encoder, head }));
+        let encoder = folder.load(Student::new(&state.net, device))?.encoder;
+        let head = match begun {
+            Some((of_head, model)) => {
+                ensure!(of_head.net == state.net, "--from and --encoder are of different networks");
+                let before = of_head.sources.into_iter().chain([of_head.command]);
+                let unheard: Vec<_> = before.filter(|s| !state.sources.contains(s)).collect();
+                state.sources.extend(unheard);
+                model.head
+            }
+            None => ChangeHead::new(&state.net, device),
+        };
+        begun = Some((state, OnePromptNet { encoder, head }));
     }
-    let net = NetConfig::by_name(&args.net)?;
-    Ok((net, Vec::new(), OnePromptNet::new(&net, device)))
+    let Some((state, model)) = begun else {
+        let net = NetConfig::by_name(&args.net)?;
+        return Ok((net, Vec::new(), OnePromptNet::new(&net, device)));
+    };
+    let mut sources = state.sources;
+    sources.push(state.command);
+    Ok((state.net, sources, model))
 }
 
 fn step(

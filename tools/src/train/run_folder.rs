@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
+use burn::store::ModuleRecord;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,17 @@ impl RunFolder {
         module.try_load_file(&path).map_err(|e| {
             anyhow::anyhow!("{}: weights do not fit this network: {e}", path.display())
         })
+    }
+
+    /// Loads what this run and `module` have in common, by name and shape; the rest of the module
+    /// stays as it is. Starts a training from a network with other heads.
+    pub fn load_common<M: Module>(&self, module: M) -> Result<M> {
+        let path = self.path(WEIGHTS);
+        ModuleRecord::load(&path)
+            .and_then(|r| {
+                module.try_load_record(r.allow_partial(true).allow_unused(true).validate(false))
+            })
+            .map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))
     }
 
     /// Loads the optimiser's state.
