@@ -318,15 +318,35 @@ fn transpose(a: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
     out
 }
 
+/// What a camera is, as against what it sees: sharpness, noise, compression.
+#[derive(Clone, Copy, Debug)]
+pub struct Sensor {
+    /// Blur, sigma in pixels.
+    blur: f32,
+    /// Noise, deviation in levels of 255.
+    noise: f32,
+    /// Step of the block compression, where there is one.
+    step: Option<f32>,
+}
+
+impl Sensor {
+    /// Draws a camera within the ranges: mostly good ones, seldom poor.
+    pub fn draw(light: &Light, dice: &mut Dice) -> Sensor {
+        let (softness, grain) = (dice.range(0.0, 1.0), dice.range(0.0, 1.0));
+        let (compress, step) = (dice.chance(light.blocks_share), dice.range(3.0, 10.0));
+        Sensor {
+            blur: light.blur * softness * softness.sqrt(),
+            noise: light.noise * grain * grain,
+            step: compress.then_some(step),
+        }
+    }
+}
+
 /// One side's whole camera, in place on a `size` x `size` RGB8 picture: tone, sharpness, noise,
-/// compression.
-pub fn expose(pixels: &mut [u8], size: usize, tone: &Tone, light: &Light, dice: &mut Dice) {
-    // Bent draws: mostly mild, seldom strong. The order of draws is fixed, whatever is applied.
-    let (softness, grain) = (dice.range(0.0, 1.0), dice.range(0.0, 1.0));
-    let seed = dice.bits();
-    let (compress, step) = (dice.chance(light.blocks_share), dice.range(3.0, 10.0));
-    let mut blur = Blur::new(size, light.blur * softness * softness.sqrt());
-    let sigma = light.noise * grain * grain;
+/// compression. `seed` is of the noise.
+pub fn expose(pixels: &mut [u8], size: usize, tone: &Tone, sensor: &Sensor, seed: u64) {
+    let mut blur = Blur::new(size, sensor.blur);
+    let sigma = sensor.noise;
     let mut grain = Grain::new(seed);
     let row = size * 3;
     let columns = tone.columns(size);
@@ -351,7 +371,7 @@ pub fn expose(pixels: &mut [u8], size: usize, tone: &Tone, light: &Light, dice: 
             *to = byte(*level);
         }
     }
-    if compress {
+    if let Some(step) = sensor.step {
         blocks(pixels, size, step);
     }
 }
@@ -359,7 +379,8 @@ pub fn expose(pixels: &mut [u8], size: usize, tone: &Tone, light: &Light, dice: 
 /// Photometric jitter of one `size` x `size` RGB8 picture in place (for encoder distillation).
 pub fn view_light(pixels: &mut [u8], size: usize, light: &Light, dice: &mut Dice) {
     let tone = Tone::draw(light, None, dice);
-    expose(pixels, size, &tone, light, dice);
+    let sensor = Sensor::draw(light, dice);
+    expose(pixels, size, &tone, &sensor, dice.bits());
 }
 
 #[cfg(test)]
@@ -375,7 +396,8 @@ mod tests {
         let mut dice = Dice::new(1, 1);
         let tone = Tone::draw(&Light::still(), None, &mut dice);
         let mut out = ramp(32);
-        expose(&mut out, 32, &tone, &Light::still(), &mut dice);
+        let sensor = Sensor::draw(&Light::still(), &mut dice);
+        expose(&mut out, 32, &tone, &sensor, 7);
         assert!(out == ramp(32));
     }
 
@@ -387,10 +409,11 @@ mod tests {
             let mut dice = Dice::new(4, stream);
             let tone = Tone::draw(&light, None, &mut dice);
             let mut plain = vec![77; 16 * 16 * 3];
-            expose(&mut plain, 16, &tone, &light, &mut Dice::new(5, stream));
+            let sensor = Sensor::draw(&light, &mut Dice::new(5, stream));
+            expose(&mut plain, 16, &tone, &sensor, 7);
             assert!(plain.iter().all(|v| *v == 77));
             plain[(8 * 16 + 8) * 3] = 255;
-            expose(&mut plain, 16, &tone, &light, &mut Dice::new(5, stream));
+            expose(&mut plain, 16, &tone, &sensor, 7);
             let red = |x: usize, y: usize| plain[(y * 16 + x) * 3];
             assert_eq!((red(7, 8), red(8, 7)), (red(9, 8), red(8, 9)));
             softened += u32::from(red(8, 8) < 250 && red(8, 10) <= red(8, 9) && red(8, 9) > 77);

@@ -9,7 +9,7 @@ use super::geometry::{CELL, Class, Geometry, View};
 use super::industrial;
 use super::label::LABEL_MIN;
 use super::library::Library;
-use super::light::{self, Ink, Light, Tone};
+use super::light::{self, Ink, Light, Sensor, Tone};
 
 /// Smallest and largest side of a pair.
 pub const SIZE_MIN: u32 = 32;
@@ -226,17 +226,20 @@ fn expose_both(
     let inks = [ink(), ink()];
     if scan.is_some() && dice.chance(0.5) {
         // A line scan is noisy before it is thresholded: the edges of both sides are ragged.
-        let sensor = Light { blur: 1.0, noise: dice.range(4.0, 14.0), ..Light::still() };
+        let scanner = Light { blur: 1.0, noise: dice.range(4.0, 14.0), ..Light::still() };
         for side in [&mut *prompt, &mut *query] {
             let even = Tone::draw(&Light::still(), None, dice);
-            light::expose(side, size, &even, &sensor, dice);
+            let sensor = Sensor::draw(&scanner, dice);
+            light::expose(side, size, &even, &sensor, dice.bits());
         }
     }
     let same = dice.chance(config.light.same_share);
     let first = Tone::draw(&config.light, inks[0], dice);
     let second = if same { first.clone() } else { Tone::draw(&config.light, inks[1], dice) };
-    light::expose(prompt, size, &first, &config.light, dice);
-    light::expose(query, size, &second, &config.light, dice);
+    for (side, tone) in [(prompt, first), (query, second)] {
+        let sensor = Sensor::draw(&config.light, dice);
+        light::expose(side, size, &tone, &sensor, dice.bits());
+    }
 }
 
 #[cfg(test)]
