@@ -9,6 +9,9 @@ const SAMPLES: usize = 32;
 /// The speed is measured over at least this long, so that the jitter of two
 /// neighbouring stamps does not count.
 const SPEED_SPAN_US: i64 = 10_000;
+/// An encoder that says nothing for longer than this stands, or creeps: it has not come as far as
+/// the next count in all that time.
+const SILENCE_US: i64 = 20_000;
 /// How wrong an encoder's stamp may be before its count is not believed.
 pub(super) const JITTER_US: i64 = 5_000;
 
@@ -71,9 +74,11 @@ impl Belt {
         self.moved
     }
 
-    /// Where the belt will be in `lead_us` if it keeps its speed.
-    pub(super) fn ahead(&self, lead_us: i64) -> i64 {
-        let by_then = self.speed.saturating_mul(lead_us) / 1_000_000;
+    /// Where the belt will be `lead_us` after `now` if it keeps its speed.
+    pub(super) fn ahead(&self, now: Timestamp, lead_us: i64) -> i64 {
+        let silence = self.last.map_or(0, |last| now.0.saturating_sub(last.at.0));
+        let fastest = if silence > SILENCE_US { 1_000_000 / silence } else { i64::MAX };
+        let by_then = self.speed.min(fastest).saturating_mul(lead_us) / 1_000_000;
         self.place().saturating_add(by_then)
     }
 
@@ -107,12 +112,13 @@ impl Belt {
     }
 
     /// Where the belt was at `at`: between two samples on the straight line
-    /// between them, after the last one where that says (a belt that had moved
-    /// on would have said so), before the oldest one where that says.
+    /// between them, after the last one where its speed has brought it since,
+    /// before the oldest one where that says.
     pub(super) fn place_at(&self, at: Timestamp) -> i64 {
         let mut after = match self.last {
             Some(last) if at < last.at => last,
-            Some(_) | None => return self.place(),
+            Some(last) => return self.ahead(at, at.0.saturating_sub(last.at.0)),
+            None => return self.place(),
         };
         let (older, newer) = self.samples.as_slices();
         for before in newer.iter().rev().chain(older.iter().rev()) {
@@ -158,6 +164,9 @@ mod tests {
         for (ms, place) in [(-5, 0), (5, 50), (10, 100), (16, 130), (25, 100), (30, 50), (99, 50)] {
             assert_eq!(belt.place_at(Timestamp(ms * 1000)), place, "at {ms} ms");
         }
+        let running = heard(&[(0, 0), (10, 100), (20, 200)]);
+        assert_eq!(running.place_at(Timestamp(24_000)), 240, "as fast as before");
+        assert_eq!(running.place_at(Timestamp(60_000)), 201, "it would have counted");
         // More samples than are remembered: the oldest one that is left.
         let many: Vec<_> = (0..100).map(|i| (i * 10, i * 10)).collect();
         assert_eq!(heard(&many).place_at(Timestamp(0)), (100 - SAMPLES as i64) * 10);
@@ -166,9 +175,12 @@ mod tests {
     #[test]
     fn the_speed_turns_a_lead_into_counts() {
         let belt = heard(&[(0, 0), (10, 50)]);
-        assert_eq!(belt.ahead(20_000), 150);
-        assert_eq!(heard(&[(0, 0), (10, 50), (20, 0)]).ahead(20_000), 0, "none while reversing");
-        assert_eq!(heard(&[(0, 0), (4, 50)]).ahead(20_000), 50, "too short to measure");
+        let ahead = |belt: &Belt, ms: i64| belt.ahead(Timestamp(ms * 1000), 20_000);
+        assert_eq!(ahead(&belt, 10), 150);
+        assert_eq!(ahead(&belt, 30), 150, "as if it ran on");
+        assert_eq!(ahead(&belt, 31), 50, "it would have counted");
+        assert_eq!(ahead(&heard(&[(0, 0), (10, 50), (20, 0)]), 20), 0, "none while reversing");
+        assert_eq!(ahead(&heard(&[(0, 0), (4, 50)]), 4), 50, "too short to measure");
     }
 
     #[test]

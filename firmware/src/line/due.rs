@@ -47,7 +47,7 @@ impl Line {
         spill.fired = true;
         let since = match spill.first.gate {
             Gate::Open { since, .. } => since,
-            Gate::Ahead | Gate::Past => self.now,
+            Gate::Ahead | Gate::Awaited | Gate::Past => self.now,
         };
         // The last part's window may not have opened yet.
         Some((since, spill.last.until_at_latest(&self.config)))
@@ -56,8 +56,8 @@ impl Line {
     /// The end of a pulse that has no end in time.
     pub(super) fn due_end(&mut self) -> Option<Action> {
         let pulse = self.pulse.filter(|p| p.until == FOREVER)?;
-        let open = |p: &Part| p.fired && p.stage.is_reject() && !p.window.is_past();
-        let spilled = self.spill.as_ref().is_some_and(|s| s.fired && !s.last.is_past());
+        let open = |p: &Part| p.fired && p.stage.is_reject() && !p.window.is_closed();
+        let spilled = self.spill.as_ref().is_some_and(|s| s.fired && !s.last.is_closed());
         if self.holds_reject() || spilled || self.parts.iter().any(open) {
             return None;
         }

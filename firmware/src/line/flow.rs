@@ -22,7 +22,9 @@ impl Line {
             let Some(part) = self.parts.get_mut(index) else {
                 break;
             };
-            part.window.advance(now, &self.belt, &self.config);
+            if part.window.advance(now, &self.belt, &self.config) {
+                part.fired = false;
+            }
             if part.stage.is_decided() {
                 continue;
             }
@@ -34,8 +36,8 @@ impl Line {
             }
         }
         if let Some(spill) = &mut self.spill {
-            spill.first.advance(now, &self.belt, &self.config);
-            spill.last.advance(now, &self.belt, &self.config);
+            let again = spill.first.advance(now, &self.belt, &self.config);
+            spill.fired &= !again & !spill.last.advance(now, &self.belt, &self.config);
         }
         self.note_missed_pulses();
         while self.parts.front().is_some_and(Part::is_gone) {

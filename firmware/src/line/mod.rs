@@ -42,11 +42,14 @@
 //! where.
 //!
 //! # A belt that stops and reverses
-//! Windows only go forward: what has opened does not open again. A pulse by
+//! A part that has arrived at the actuator does not open its window again. One
+//! that has not, because the belt stopped or turned within the lead, does: a
+//! pulse is repeated or prolonged rather than spent on an empty place. A pulse by
 //! counts stays active while the belt stands in it or has gone back, until the
-//! part has been carried past. A pulse by time ends by time; where the belt may
-//! stop in front of the actuator, give the pulse in counts. An edge from a part
-//! that comes back to the sensor is a bounce, known by its place.
+//! part has been carried past. A pulse by time ends by time, also while the part
+//! stands in front of the actuator; where that may happen, give the pulse in
+//! counts. An edge from a part that comes back to the sensor is a bounce, known
+//! by its place.
 //!
 //! What cannot be known: an encoder that falls silent looks like a belt that
 //! stands. Edges that keep coming without any travel give it away
@@ -291,7 +294,7 @@ impl Line {
     pub fn poll_at(&self) -> Option<Timestamp> {
         let of_window = |gate: Gate, at: Timestamp| match (gate, self.config.travel()) {
             (Gate::Ahead, Travel::Time { deadline_us, .. }) => Some(Timestamp(at.0 + deadline_us)),
-            (Gate::Ahead, Travel::Counts { .. }) | (Gate::Past, _) => None,
+            (Gate::Ahead, Travel::Counts { .. }) | (Gate::Awaited | Gate::Past, _) => None,
             (Gate::Open { since, .. }, _) => Some(since),
         };
         let of_part = |p: &Part| match p.stage {

@@ -90,6 +90,37 @@ fn a_pulse_in_time_ends_by_itself() {
     assert_eq!(line.in_flight(), 0);
 }
 
+/// By counts with a lead of 20 ms, but pulses of 20 ms by time.
+const TIMED: LineTimes =
+    LineTimes { pulse_counts: None, actuator_lead_ms: 20, capture_window_ms: 20, ..TIMES };
+
+fn fire_for_20(at: i64) -> Action {
+    Action::FireReject { at: ms(at), until: ms(at + 20) }
+}
+
+#[test]
+fn a_belt_that_stops_within_the_lead_has_the_pulse_again_when_it_goes_on() {
+    let mut line = line_of(TIMED);
+    reject(&mut line, 0);
+    assert_eq!(run(&mut line, (0, 0), 90), [fire_for_20(80)]);
+    assert_eq!(actions(&mut line, 5_000), [], "nothing for a part that stands in front of it");
+    // The speed is known anew 10 ms after the start, and the part is 90 counts on its way.
+    assert_eq!(run(&mut line, (5_000, 90), 140), [fire_for_20(5_010)]);
+    assert_eq!((line.counters().pulses, line.in_flight(), line.fault()), (2, 0, false));
+}
+
+#[test]
+fn a_belt_that_turns_before_the_part_arrives_has_the_pulse_again_but_not_after_that() {
+    let mut line = line_of(TIMED);
+    reject(&mut line, 0);
+    assert_eq!(run(&mut line, (0, 0), 90), [fire_for_20(80)]);
+    assert_eq!(run(&mut line, (90, 90), 20), []);
+    assert_eq!(run(&mut line, (160, 20), 110), [fire_for_20(220)]);
+    assert_eq!(run(&mut line, (250, 110), 20), []);
+    assert_eq!(run(&mut line, (340, 20), 140), [], "it is gone");
+    assert_eq!((line.counters().pulses, line.in_flight(), line.fault()), (2, 0, false));
+}
+
 #[test]
 fn a_belt_that_stops_keeps_parts_and_pulse_waiting() {
     let mut line = line_of(TIMES);
