@@ -349,7 +349,8 @@ impl Oracle {
             Mode::CountsTime | Mode::Counts => {
                 let left = part.pos + TRAVEL_COUNTS * COUNT - max_pos;
                 let in_time = left > SPEED * LEAD_US * 6 / 5 + SLACK && us < TIMEOUT_US;
-                (in_time, left <= 0 || us >= TIMEOUT_US)
+                // A dead encoder looks like a belt at rest, until its edges give it away.
+                (in_time, (left <= 0 && self.doubt.is_none()) || us >= TIMEOUT_US)
             }
         };
         if part.outcome.is_none() {
