@@ -20,9 +20,8 @@ const PARTS: usize = 6;
 const SEVERAL_PRODUCTS: u64 = 80;
 /// See [`SEVERAL_PRODUCTS`].
 const SEVERAL_FIRST: u64 = 1 << 20;
-/// Their prompts. Fewer prompts than on most lines, so that the gap, which shrinks with their
-/// number, is rather over- than underrated.
-const SEVERAL_PROMPTS: usize = 6;
+/// Their prompts: as many as `teach` asks for on a line.
+const SEVERAL_PROMPTS: usize = 10;
 /// Further good parts of each.
 const SEVERAL_PARTS: usize = 5;
 /// Weight of the prior mean of the pooled embedding: one hundredth of a picture.
@@ -146,6 +145,7 @@ fn several(
             of_change.new.push(s.change);
             of_position.new.push(s.position);
         }
+        log::debug!("product {index}: change {of_change:?} position {of_position:?}");
         change.push(of_change);
         position.push(of_position);
         model = Some(inspector.into_model());
