@@ -17,7 +17,7 @@ const PRODUCTS: u64 = 160;
 /// Good parts per product beside its prompt.
 const PARTS: usize = 6;
 /// Imaginary products that are taught with several prompts, and their numbers.
-const SEVERAL_PRODUCTS: u64 = 80;
+const SEVERAL_PRODUCTS: u64 = 100;
 /// See [`SEVERAL_PRODUCTS`].
 const SEVERAL_FIRST: u64 = 1 << 20;
 /// Their prompts: as many as `teach` asks for on a line.
@@ -50,13 +50,13 @@ fn line_config(size: u32, seed: u64) -> SynthConfig {
         size,
         seed,
         geometry: Geometry {
-            rotation_deg: 2.0,
-            shift: 0.02,
+            rotation_deg: 3.0,
+            shift: 0.03,
             scale: 0.01,
             wobble_px: 0.5,
             ..Geometry::default()
         },
-        light: Light { gain: 0.12, gamma: 0.08, channel: 0.02, blur: 0.6, ..Light::default() },
+        light: Light { gain: 0.15, gamma: 0.08, channel: 0.02, blur: 0.6, ..Light::default() },
         texture_share: 0.2,
         industrial_share: 0.6,
         ..SynthConfig::default()
