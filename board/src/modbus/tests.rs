@@ -1,12 +1,14 @@
 use super::registers::Refusal;
 use super::*;
 use crate::command::RecipeName;
-use crate::config::TcpConfig;
+use crate::config::{SerialRole, TcpConfig};
 use crate::results::{Counters as LineCounters, Status, cut};
+use crate::serial::test_wire::{PATIENCE, Wire, until};
 use map::Space;
 use proptest::prelude::*;
 use rmodbus::ModbusProto;
 use rmodbus::client::ModbusRequest;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -221,8 +223,6 @@ proptest! {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
 fn serve() -> (Modbus, Exchange, Receiver<Request>) {
     let (exchange, requests) = Exchange::new();
     let (status, recipes) = line();
@@ -283,6 +283,81 @@ fn a_plc_triggers_reads_and_acknowledges_over_tcp() {
     assert_eq!(bits(&mut plc, 4, 4), [true, false, false, true]);
     set(&mut plc, 2, true);
     assert!(!bits(&mut plc, 4, 1)[0]);
+}
+
+/// A PLC at the far end of a serial line.
+struct RtuPlc(File);
+
+impl RtuPlc {
+    /// What has come when nothing more does within the time that a PLC waits.
+    fn hear(&mut self, wait_ms: i64) -> Vec<u8> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let wait = Timespec { tv_sec: 0, tv_nsec: wait_ms * 1_000_000 };
+        let (mut heard, mut buffer) = (Vec::new(), [0; 256]);
+        loop {
+            let comes = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&wait)).unwrap() > 0;
+            match comes.then(|| self.0.read(&mut buffer)) {
+                Some(Ok(n @ 1..)) => heard.extend_from_slice(&buffer[..n]),
+                Some(_) | None => return heard,
+            }
+        }
+    }
+
+    fn ask(&mut self, frame: &[u8]) -> Vec<u8> {
+        self.hear(0);
+        self.0.write_all(frame).unwrap();
+        self.hear(300)
+    }
+
+    fn ready(&mut self) -> Option<bool> {
+        let mut request = ModbusRequest::new(UNIT, ModbusProto::Rtu);
+        let mut frame: heapless::Vec<u8, 260> = heapless::Vec::new();
+        request.generate_get_discretes(1, 1, &mut frame).unwrap();
+        let reply = self.ask(&frame);
+        let mut found: heapless::Vec<bool, 64> = heapless::Vec::new();
+        // Before the port is open the line is a terminal's, which echoes.
+        (reply != frame.as_slice() && request.parse_bool(&reply, &mut found).is_ok())
+            .then(|| found[0])
+    }
+
+    fn set(&mut self, coil: u16) -> bool {
+        let mut request = ModbusRequest::new(UNIT, ModbusProto::Rtu);
+        let mut frame: heapless::Vec<u8, 260> = heapless::Vec::new();
+        request.generate_set_coil(coil, true, &mut frame).unwrap();
+        let reply = self.ask(&frame);
+        request.parse_ok(&reply).is_ok()
+    }
+}
+
+#[test]
+fn a_plc_on_a_serial_line_is_heard_through_noise_and_after_its_wire_was_out() {
+    let (exchange, requests) = Exchange::new();
+    let (status, recipes) = line();
+    assert!(exchange.publish(&status));
+    exchange.set_recipes(recipes);
+    let wire = Wire::new();
+    let mut plc = RtuPlc(wire.plug());
+    let config = ModbusConfig { unit: UNIT, tcp: None };
+    let port = wire.config(SerialRole::Modbus);
+    let modbus = Modbus::serve(&config, Some(&port), exchange.clone()).unwrap();
+    until("first answer", || plc.ready() == Some(true));
+
+    // Damaged on the way, or for somebody else: nobody answers.
+    let mut damaged = rtu_frame(&[UNIT, 2, 0, 1, 0, 1]);
+    *damaged.last_mut().unwrap() ^= 1;
+    assert!(plc.ask(&damaged).is_empty());
+    assert!(plc.ask(&rtu_frame(&[UNIT + 1, 2, 0, 1, 0, 1])).is_empty());
+    assert_eq!(modbus.counts().ignored, 2);
+
+    until("online", || plc.set(0));
+    until("trigger", || plc.set(1));
+    let request = requests.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((request.command(), request.from()), (&Command::Trigger, Source::Modbus));
+    request.answer(Ok(String::new()));
+
+    drop(plc);
+    let mut plc = RtuPlc(wire.plug());
+    until("answer after the wire was out", || plc.ready() == Some(true));
 }
 
 #[test]

@@ -63,4 +63,6 @@ fn refusal(error: &serialport::Error) -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod test_wire;
+#[cfg(test)]
 mod tests;

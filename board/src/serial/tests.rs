@@ -1,11 +1,12 @@
 use super::protocol::{Kind, Lines, emit};
+use super::test_wire::{PATIENCE, Wire, until};
 use super::*;
 use crate::command::{Command, Exchange};
 use crate::config::SerialRole;
 use crate::faults::{FaultySink, SinkFaults};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -49,6 +50,19 @@ fn a_stuck_port_drops_and_the_numbers_show_it() {
 }
 
 #[test]
+fn a_port_that_another_has_or_that_is_not_ours_says_what_to_do() {
+    let said = |kind, text: &str| refusal(&serialport::Error::new(kind, text));
+    let busy = serialport::ErrorKind::Io(io::ErrorKind::ResourceBusy);
+    for kind in [serialport::ErrorKind::NoDevice, busy] {
+        let why = said(kind, "Device or resource busy");
+        assert!(why.contains("in use by another program (Device or resource busy)"), "{why}");
+        assert!(why.contains("fuser"), "{why}");
+    }
+    let denied = serialport::ErrorKind::Io(io::ErrorKind::PermissionDenied);
+    assert!(said(denied, "Permission denied").contains("group \"dialout\""));
+}
+
+#[test]
 fn a_missing_port_is_named() {
     let config = |path: &str| SerialConfig {
         role: SerialRole::Results,
@@ -59,34 +73,6 @@ fn a_missing_port_is_named() {
     assert!(error.starts_with("/dev/ttyUSB4711: no such serial port; here: "), "{error}");
     let error = ResultPort::open(&config("/dev/null")).unwrap_err().to_string();
     assert!(error.starts_with("/dev/null: "), "{error}");
-}
-
-/// A pty whose far end the test holds, behind a name that stays when the pty is replaced.
-struct Wire {
-    _folder: tempfile::TempDir,
-    name: PathBuf,
-}
-
-impl Wire {
-    fn new() -> Wire {
-        let folder = tempfile::tempdir().unwrap();
-        Wire { name: folder.path().join("ttyTest"), _folder: folder }
-    }
-
-    fn plug(&self) -> File {
-        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let far = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        let _ = std::fs::remove_file(&self.name);
-        std::os::unix::fs::symlink(Path::new(&far), &self.name).unwrap();
-        File::from(master)
-    }
-
-    fn config(&self, role: SerialRole) -> SerialConfig {
-        SerialConfig { role, path: self.name.clone(), baud: 115_200 }
-    }
 }
 
 /// Every line of a kind that comes out of the far end, from a thread that ends with the pty.
@@ -104,17 +90,6 @@ fn lines(far: &File, kind: Kind) -> Receiver<(u32, String)> {
         }
     });
     heard
-}
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits for what other threads bring about.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = std::time::Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
