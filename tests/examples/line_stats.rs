@@ -1,5 +1,5 @@
 //! How each witness tells good parts of the simulated line from bad ones, as CSV: what to look at
-//! when weights or calibration change. `line_stats PACKAGE [PROMPTS [GOOD [BAD [KIND]]]]`
+//! when weights or calibration change. `line_stats PACKAGE [PROMPTS [GOOD [BAD [KIND [SEED]]]]]`
 
 use std::path::Path;
 
@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         |i: usize, default: u64| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
     let package = args.first().ok_or("give a model package")?;
     let kind: PartKind = args.get(4).map_or("bracket", String::as_str).parse()?;
-    let line = SimulatedLine::new(SimConfig { kind, parts: 0, ..SimConfig::default() })?;
+    let seed = number(5, SimConfig::default().seed);
+    let line = SimulatedLine::new(SimConfig { kind, seed, parts: 0, ..SimConfig::default() })?;
     let picture = |part: touchstone_board::sim::RenderedPart| {
         Picture::from_rgb8(part.frame.width, part.frame.height, part.frame.rgb)
     };
@@ -27,6 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings { false_reject_ppm: 10_000, ..Settings::default() };
     let mut inspector = Inspector::new(model, &prompts?, settings)?;
     println!("part,defect,change,position,image,p_change,p_position,p_image,p");
+    for (n, (change, position)) in inspector.left_out().enumerate() {
+        println!("{n},taught,{change:.3},{position:.3},,,,,");
+    }
     let mut show = |n: u64, defect: Option<DefectKind>| -> Result<(), Box<dyn std::error::Error>> {
         let seen = inspector.inspect(&picture(line.part_with(n, defect))?);
         let w = &seen.witnesses;

@@ -43,23 +43,61 @@ fn complete(buffer: &[u8]) -> Result<Vec<u8>, PixelError> {
     let end = buffer[tail..].windows(2).rposition(|pair| pair == [0xFF, 0xD9]);
     let end = tail + end.ok_or_else(|| torn("no end marker: a torn frame"))? + 2;
     let (start, rest) = buffer[..end].split_at(2);
-    let tables: &[u8] = if has_tables(rest) { &[] } else { &STANDARD_TABLES };
+    let has_tables = walk(rest).map_err(torn)?;
+    let tables: &[u8] = if has_tables { &[] } else { &STANDARD_TABLES };
     Ok([start, tables, rest].concat())
 }
 
-/// Whether a Huffman table comes before the scan.
-fn has_tables(mut segments: &[u8]) -> bool {
-    while let [0xFF, marker, high, low, ..] = *segments {
-        match marker {
-            0xC4 => return true,
-            0xDA => return false,
+/// Goes over the segments up to the scan. Cameras send one baseline frame of one to three components in
+/// one scan; of all else that a JPEG may be, a damaged frame is the likelier cause, and decoders were seen
+/// to panic there. True where a Huffman table comes before the scan.
+fn walk(mut segments: &[u8]) -> Result<bool, &'static str> {
+    let (mut tables, mut frame) = (false, None);
+    loop {
+        // A marker may have fill bytes before it.
+        while segments.starts_with(&[0xFF, 0xFF]) {
+            segments = &segments[1..];
+        }
+        let [0xFF, marker, high, low, ..] = *segments else {
+            return Err("no marker where a segment should begin");
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let (body, rest) = match (segments.get(4..2 + length), segments.get(2 + length..)) {
+            (Some(body), Some(rest)) => (body, rest),
+            _ => return Err("a segment that is longer than the frame, or has no length"),
+        };
+        match (marker, frame) {
+            (0xC4, _) => tables = true,
+            (0xC0 | 0xC1, None) => frame = Some(components(body)?),
+            (0xC0..=0xCF, _) if marker != 0xC8 => return Err("not one baseline frame"),
+            (0xDA, Some(count)) if body.first() == Some(&count) => {
+                let scans = rest.windows(2).filter(|pair| *pair == [0xFF, 0xDA]).count();
+                return if scans == 0 { Ok(tables) } else { Err("more than one scan") };
+            }
+            (0xDA, _) => return Err("a scan without all of the frame's components"),
             _ => {}
         }
-        let next = 2 + usize::from(u16::from_be_bytes([high, low]));
-        segments = segments.get(next..).unwrap_or_default();
+        segments = rest;
     }
-    // Not a plain sequence of segments: the decoder has to make sense of it.
-    true
+}
+
+/// The number of components of a frame header, once none of them is finer than the first.
+fn components(header: &[u8]) -> Result<u8, &'static str> {
+    let [8, _, _, _, _, count @ (1 | 3), parts @ ..] = header else {
+        return Err("a frame header that is not of 8 bits and one or three components");
+    };
+    if parts.len() != 3 * usize::from(*count) {
+        return Err("a frame header of the wrong length");
+    }
+    let mut sampling = parts.chunks_exact(3).map(|part| (part[1] >> 4, part[1] & 15));
+    let first = sampling.next().unwrap_or_default();
+    let sane = |side| matches!(side, 1 | 2 | 4);
+    let within = |(h, v): (u8, u8)| (1..=first.0).contains(&h) && (1..=first.1).contains(&v);
+    if sane(first.0) && sane(first.1) && sampling.all(within) {
+        Ok(*count)
+    } else {
+        Err("a frame header with colours finer than the brightness")
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +160,28 @@ mod tests {
         assert!(bare.len() + 400 < whole.len());
         let wanted = layout(PixelFormat::Mjpeg, 32, 16, 0);
         assert_eq!(to_rgb(wanted, &bare).unwrap(), to_rgb(wanted, &whole).unwrap());
+    }
+
+    /// The first was found by fuzzing: the decoder indexed a plane that it had never made.
+    #[test]
+    fn what_no_camera_sends_is_refused_before_a_decoder_sees_it() {
+        let whole = jpeg(32, 16);
+        let wanted = layout(PixelFormat::Mjpeg, 32, 16, 0);
+        let find = |marker: u8| whole.windows(2).position(|pair| pair == [0xFF, marker]).unwrap();
+        let refused = |at: usize, to: u8, why: &str| {
+            let mut bytes = whole.clone();
+            bytes[at] = to;
+            let error = to_rgb(wanted, &bytes).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        let (frame, scan) = (find(0xC0), find(0xDA));
+        // The second component's sampling, then its number; progressive; a scan of one component.
+        refused(frame + 14, 0x24, "finer than the brightness");
+        refused(frame + 9, 2, "one or three components");
+        refused(frame + 1, 0xC2, "not one baseline frame");
+        refused(scan + 4, 1, "without all");
+        refused(scan + 2, 0x7F, "longer than the frame");
+        refused(frame, 0, "no marker");
     }
 
     #[test]

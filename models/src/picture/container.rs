@@ -100,12 +100,13 @@ fn probe_jpeg(bytes: &[u8]) -> Result<Probe, Fault> {
         let segment = take_segment(bytes, &mut at)?;
         match marker {
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                let [_precision, h1, h0, w1, w0, components, ..] = segment else {
+                let [_precision, h1, h0, w1, w0, components, parts @ ..] = segment else {
                     return Err(Fault::Damaged("its frame header is too short".to_string()));
                 };
                 if *components == 4 {
                     return Err(Fault::Cmyk);
                 }
+                check_sampling(parts)?;
                 size = Some((u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0])));
             }
             0xda => {
@@ -120,6 +121,19 @@ fn probe_jpeg(bytes: &[u8]) -> Result<Probe, Fault> {
             Ok(Probe { format: Format::Jpeg, width: width.into(), height: height.into() })
         }
         _ => Err(Fault::Damaged("it holds no picture".to_string())),
+    }
+}
+
+/// No component may be finer than the first: encoders write none, and decoders were seen to panic.
+fn check_sampling(parts: &[u8]) -> Result<(), Fault> {
+    let mut sampling = parts.chunks_exact(3).map(|part| (part[1] >> 4, part[1] & 15));
+    let Some((h, v)) = sampling.next() else {
+        return Err(Fault::Damaged("its frame header names no component".to_string()));
+    };
+    if sampling.all(|(ch, cv)| (1..=h).contains(&ch) && (1..=v).contains(&cv)) {
+        Ok(())
+    } else {
+        Err(Fault::Damaged("its colours are finer than its brightness".to_string()))
     }
 }
 

@@ -153,6 +153,15 @@ fn a_jpeg_with_impossible_codes_is_not_filled_with_grey() {
     assert!(matches!(fault(&bytes), Fault::Damaged(_)), "{:?}", Picture::decode(&bytes));
 }
 
+/// A header like the one with which fuzzing made the decoder panic.
+#[test]
+fn a_jpeg_with_colours_finer_than_its_brightness_is_an_error() {
+    let mut bytes = sample_jpeg();
+    let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame header");
+    bytes[frame + 14] = 0x24;
+    assert!(matches!(fault(&bytes), Fault::Damaged(_)));
+}
+
 #[test]
 fn a_damaged_png_is_an_error() {
     let mut bytes = encode_png(&sample()).unwrap();
