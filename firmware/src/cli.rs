@@ -15,7 +15,7 @@ pub const DEMO_PARTS_MAX: u64 = 100_000;
 /// calibrated on the line's own nuisance, as the leave-one-out scores replace the card's prior.
 pub const DEMO_PROMPTS: u32 = 10;
 /// False rejects that `demo` allows per million unless told otherwise.
-pub const DEMO_FALSE_REJECT_PPM: u32 = 5_000;
+pub const DEMO_FALSE_REJECT_PPM: u32 = 20_000;
 
 const EXAMPLES: &str = "\
 Examples:

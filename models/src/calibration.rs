@@ -159,13 +159,6 @@ impl ScalarPredictive {
         self.post.mu0
     }
 
-    /// The same law with its scale times `factor`.
-    #[must_use]
-    pub fn widened(self, factor: f64) -> Self {
-        let lambda0 = self.post.lambda0 * factor * factor;
-        Self { post: ScalarPrior { lambda0, ..self.post } }
-    }
-
     /// Scale of the law (not its standard deviation).
     pub fn scale(&self) -> f64 {
         let ScalarPrior { kappa0, nu0, lambda0, .. } = self.post;

@@ -80,7 +80,7 @@ pub fn tiny_card() -> ModelCard {
 
 fn several(mu0: f64) -> SeveralPrior {
     let prior = ScalarPrior { mu0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 };
-    SeveralPrior { gap: 0.0, weight: 1.0, factor: 1.0, prior }
+    SeveralPrior { gap: 0.0, weight: 1.0, prior }
 }
 
 /// Writes the tiny model to `dir`. Panics if it cannot: this is for tests.

@@ -13,8 +13,6 @@ pub use crate::package::SeveralPrior;
 
 /// Weights of a left-out score that are tried.
 const WEIGHTS: [f64; 9] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05];
-/// Tail probability at which the law must be as wide as the scores are.
-const TAIL: f64 = 0.02;
 /// Degrees of freedom that are tried.
 const NU_GRID: [f64; 12] = [2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, 30.0, 45.0, 64.0];
 
@@ -51,27 +49,16 @@ impl SeveralPrior {
                 .map(|p| law.law(&p.left_out).map_or(f64::NEG_INFINITY, |l| l.log_density(&p.new)))
                 .sum()
         };
-        let likeliest = WEIGHTS
+        WEIGHTS
             .into_iter()
             .flat_map(|weight| NU_GRID.into_iter().map(move |nu0| (weight, nu0)))
             .map(|(weight, nu0)| SeveralPrior {
                 gap,
                 weight,
-                factor: 1.0,
                 prior: ScalarPrior { nu0, lambda0: (nu0 - 2.0) * within, ..base },
             })
             .max_by(|a, b| likelihood(a).total_cmp(&likelihood(b)))
-            .ok_or(CalibrationError::TooFew)?;
-        // The likelihood listens to the many scores in the middle, a rate to the few in the tail.
-        let mut tails = Vec::new();
-        for product in usable {
-            let law = likeliest.law(&product.left_out)?;
-            let reach = law.threshold(TAIL) - law.location();
-            tails.extend(product.new.iter().map(|s| (s - law.location()) / reach));
-        }
-        tails.sort_by(f64::total_cmp);
-        let rank = ((1.0 - TAIL) * tails.len() as f64).ceil() as usize;
-        Ok(SeveralPrior { factor: tails[rank.min(tails.len() - 1)].max(1.0), ..likeliest })
+            .ok_or(CalibrationError::TooFew)
     }
 
     /// The law of a new good part's score, given the left-out scores of the prompts.
@@ -80,7 +67,7 @@ impl SeveralPrior {
     /// A score that is not finite.
     pub fn law(&self, left_out: &[f64]) -> Result<ScalarPredictive, CalibrationError> {
         let shifted: Vec<f64> = left_out.iter().map(|s| s + self.gap).collect();
-        Ok(self.prior.predictive_of(&shifted, self.weight)?.widened(self.factor))
+        self.prior.predictive_of(&shifted, self.weight)
     }
 }
 

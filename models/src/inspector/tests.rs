@@ -67,12 +67,10 @@ factor = 1.0
 [calibration.several.change]
 gap = 0.0
 weight = 1.0
-factor = 1.0
 prior = { mu0 = -5.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 15.0 }
 [calibration.several.position]
 gap = 0.0
 weight = 1.0
-factor = 1.0
 prior = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
 [training]
 sources = ["none"]

@@ -149,9 +149,6 @@ pub struct SeveralPrior {
     pub gap: f64,
     /// What a left-out score counts for, in new parts' scores, > 0 and at most 1.
     pub weight: f64,
-    /// How much wider than the prior's own law the law of a new part is, at least 1: real scores
-    /// have longer tails (section 4.5).
-    pub factor: f64,
     /// Prior of a new part's score.
     pub prior: ScalarPrior,
 }

@@ -210,11 +210,10 @@ impl FusionConstants {
 impl Calibration {
     fn check(&self) -> Result<(), CardError> {
         let several = [("change", self.several.change), ("position", self.several.position)];
-        for (name, SeveralPrior { gap, weight, factor, .. }) in several {
+        for (name, SeveralPrior { gap, weight, .. }) in several {
             let key = |leaf: &str| format!("calibration.several.{name}.{leaf}");
             ensure(gap.is_finite(), &key("gap"), "is not finite")?;
             ensure(weight > 0.0 && weight <= 1.0, &key("weight"), "is not above 0 and up to 1")?;
-            ensure(factor.is_finite() && factor >= 1.0, &key("factor"), "is not 1 or more")?;
         }
         let priors = [
             ("change", self.change),

@@ -8,7 +8,6 @@ use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{Calibration, ImagePrior, SeveralPriors};
 use touchstone_models::picture::Picture;
-use touchstone_models::recipe::IgnoreMask;
 
 use crate::progress;
 use crate::synth::{Geometry, Library, Light, SynthConfig};
@@ -25,8 +24,6 @@ const SEVERAL_FIRST: u64 = 1 << 20;
 const SEVERAL_PROMPTS: usize = 10;
 /// Further good parts of each.
 const SEVERAL_PARTS: usize = 5;
-/// Share of the width to each side that is not scored: shift and rotation of [`line_config`].
-const BORDER: f64 = 0.06;
 /// Weight of the prior mean of the pooled embedding: one hundredth of a picture.
 const IMAGE_KAPPA0: f64 = 0.01;
 /// Tail probability at which the image factor is fitted; there are `PRODUCTS * PARTS` parts, so
@@ -36,7 +33,7 @@ const IMAGE_TAIL: f64 = 0.01;
 /// Start values that make a card valid before it is calibrated.
 pub fn uncalibrated() -> Calibration {
     let scalar = ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 4.0, lambda0: 2.0 };
-    let several = SeveralPrior { gap: 0.0, weight: 1.0, factor: 1.0, prior: scalar };
+    let several = SeveralPrior { gap: 0.0, weight: 1.0, prior: scalar };
     Calibration {
         change: scalar,
         position: scalar,
@@ -66,17 +63,6 @@ fn line_config(size: u32, seed: u64) -> SynthConfig {
     }
 }
 
-/// Without the border: an imaginary product is a cut-out of something larger, and what comes in at
-/// its edges no prompt has shown. Parts on a line lie within the picture.
-fn settings(size: u32) -> Settings {
-    let border = (BORDER * f64::from(size)).round() as u32;
-    let inside = border..size - border;
-    let ignored =
-        (0..size * size).map(|i| !inside.contains(&(i % size)) || !inside.contains(&(i / size)));
-    let ignore = IgnoreMask { width: size, height: size, ignored: ignored.collect() };
-    Settings { ignore: Some(ignore), ..Settings::default() }
-}
-
 /// Fits the card's priors. `load` opens the package with a given calibration.
 pub fn fit(
     library: &Library,
@@ -99,8 +85,9 @@ pub fn fit(
     for pictures in &products {
         let (prompt, parts) = pictures.split_first().context("a product without pictures")?;
         let taken = model.take().context("the model went missing")?;
-        let mut inspector = Inspector::new(taken, std::slice::from_ref(prompt), settings(size))
-            .map_err(|e| anyhow!("calibration: {e}"))?;
+        let mut inspector =
+            Inspector::new(taken, std::slice::from_ref(prompt), Settings::default())
+                .map_err(|e| anyhow!("calibration: {e}"))?;
         let mut scores = (Vec::new(), Vec::new());
         for part in parts {
             let s = inspector.statistics(part).map_err(|e| anyhow!("calibration: {e}"))?;
@@ -150,8 +137,7 @@ fn several(
         let pictures = good_parts(library, config, SEVERAL_FIRST + index, count)?;
         let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
         let taken = model.take().context("the model went missing")?;
-        let mut inspector =
-            Inspector::new(taken, prompts, settings(config.size)).map_err(failed)?;
+        let mut inspector = Inspector::new(taken, prompts, Settings::default()).map_err(failed)?;
         let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
         (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
         for part in parts {
