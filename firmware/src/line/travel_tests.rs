@@ -110,6 +110,17 @@ fn a_belt_that_stops_within_the_lead_has_the_pulse_again_when_it_goes_on() {
 }
 
 #[test]
+fn a_pulse_that_still_runs_is_prolonged_for_a_part_that_comes_later_than_it_seemed() {
+    let mut line = line_of(LineTimes { pulse_ms: 100, ..TIMED });
+    reject(&mut line, 0);
+    let pulse = |until| Action::FireReject { at: ms(80), until: ms(until) };
+    assert_eq!(run(&mut line, (0, 0), 90), [pulse(180)]);
+    // The belt has stood for 60 ms; the part arrives when the pulse is nearly over.
+    assert_eq!(run(&mut line, (150, 90), 300), [pulse(260)]);
+    assert_eq!((line.counters().pulses_merged, line.in_flight(), line.fault()), (1, 0, false));
+}
+
+#[test]
 fn a_belt_that_turns_before_the_part_arrives_has_the_pulse_again_but_not_after_that() {
     let mut line = line_of(TIMED);
     reject(&mut line, 0);
