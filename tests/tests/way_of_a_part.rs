@@ -31,6 +31,9 @@ fn one_good_picture_in_every_bad_part_rejected() {
             "maps",
             "--overlay",
             "overlay",
+            // One prompt says too little for the default of 1,000.
+            "--false-reject-ppm",
+            "5000",
         ],
         folder.path(),
     );
