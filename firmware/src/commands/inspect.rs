@@ -69,7 +69,15 @@ pub fn run(args: &InspectArgs) -> Ended {
     }
     let loaded = session::load_model(&args.model, recipe.as_ref())?;
     let names = session::names_of(&loaded.package, recipe.as_ref());
+    let ppm = settings.false_reject_ppm;
     let inspector = session::inspector(loaded.model, &prompts, settings)?;
+    if let Some(more) = inspector.needs_more(ppm) {
+        warn!(
+            "{} good part(s) are too few for {ppm} false rejects in a million: clear defects may \
+             pass; give about {more} more (--prompt), or allow more (--false-reject-ppm)",
+            prompts.len()
+        );
+    }
     // `inspector` refuses an empty list, so there is a first prompt.
     let Some(prompt) = prompts.into_iter().next() else {
         return Err(Failure::Use("no prompt; give at least one good part".to_owned()));
