@@ -71,10 +71,10 @@ pub fn run(args: &InspectArgs) -> Ended {
     let names = session::names_of(&loaded.package, recipe.as_ref());
     let ppm = settings.false_reject_ppm;
     let inspector = session::inspector(loaded.model, &prompts, settings)?;
-    if let Some(more) = inspector.needs_more(ppm) {
+    if inspector.needs_more(ppm).is_some() {
         warn!(
             "{} good part(s) are too few for {ppm} false rejects in a million: clear defects may \
-             pass; give about {more} more (--prompt), or allow more (--false-reject-ppm)",
+             pass; give more good parts (--prompt), or allow more (--false-reject-ppm)",
             prompts.len()
         );
     }
