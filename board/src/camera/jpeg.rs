@@ -71,8 +71,8 @@ fn walk(mut segments: &[u8]) -> Result<bool, &'static str> {
             (0xC0 | 0xC1, None) => frame = Some(components(body)?),
             (0xC0..=0xCF, _) if marker != 0xC8 => return Err("not one baseline frame"),
             (0xDA, Some(count)) if body.first() == Some(&count) => {
-                let scans = rest.windows(2).filter(|pair| *pair == [0xFF, 0xDA]).count();
-                return if scans == 0 { Ok(tables) } else { Err("more than one scan") };
+                let another = rest.windows(2).any(|pair| pair == [0xFF, 0xDA]);
+                return if another { Err("more than one scan") } else { Ok(tables) };
             }
             (0xDA, _) => return Err("a scan without all of the frame's components"),
             _ => {}

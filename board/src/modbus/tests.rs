@@ -223,11 +223,17 @@ proptest! {
     }
 }
 
-fn serve() -> (Modbus, Exchange, Receiver<Request>) {
+/// An exchange at which the line of [`line`] has said how it is.
+fn exchange() -> (Exchange, Receiver<Request>) {
     let (exchange, requests) = Exchange::new();
     let (status, recipes) = line();
     assert!(exchange.publish(&status));
     exchange.set_recipes(recipes);
+    (exchange, requests)
+}
+
+fn serve() -> (Modbus, Exchange, Receiver<Request>) {
+    let (exchange, requests) = exchange();
     let listen = "127.0.0.1:0".parse().unwrap();
     let config = ModbusConfig { unit: UNIT, tcp: Some(TcpConfig { listen }) };
     (Modbus::serve(&config, None, exchange.clone()).unwrap(), exchange, requests)
@@ -331,10 +337,7 @@ impl RtuPlc {
 
 #[test]
 fn a_plc_on_a_serial_line_is_heard_through_noise_and_after_its_wire_was_out() {
-    let (exchange, requests) = Exchange::new();
-    let (status, recipes) = line();
-    assert!(exchange.publish(&status));
-    exchange.set_recipes(recipes);
+    let (exchange, requests) = exchange();
     let wire = Wire::new();
     let mut plc = RtuPlc(wire.plug());
     let config = ModbusConfig { unit: UNIT, tcp: None };

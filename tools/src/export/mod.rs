@@ -71,8 +71,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let id = args.out.file_name().and_then(|n| n.to_str()).with_context(|| {
         format!("--out {}: the last part must be the model's id", args.out.display())
     })?;
-    let folder = RunFolder::open(&args.run)?;
-    let state = folder.state()?.context("run without state")?;
+    let (folder, state) = RunFolder::open(&args.run)?;
     let device = Device::flex();
     let model = train::load_net(&folder, &state, &device)?;
 

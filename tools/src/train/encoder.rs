@@ -181,12 +181,9 @@ fn start(args: &EncoderArgs, device: &Device) -> Result<(NetConfig, Vec<String>,
         let net = NetConfig::by_name(&args.net)?;
         return Ok((net, Vec::new(), Student::new(&net, device)));
     };
-    let folder = RunFolder::open(from)?;
-    let state = folder.state()?.context("run without state")?;
+    let (folder, state) = RunFolder::open(from)?;
     let student = folder.load_common(Student::new(&state.net, device))?;
-    let mut sources = state.sources;
-    sources.push(state.command);
-    Ok((state.net, sources, student))
+    Ok((state.net, state.lineage(), student))
 }
 
 /// The teacher's channel statistics over pictures that training never sees.

@@ -74,8 +74,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
     let device = args.device.open()?;
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
-    let base = RunFolder::open(&args.from)?;
-    let before = base.state()?.context("run without state")?;
+    let (base, before) = RunFolder::open(&args.from)?;
     ensure!(before.stage == STAGE, "--from {}: not a `train oneprompt` run", args.from.display());
     let tape = device.clone().autodiff();
     let model = base.load(OnePromptNet::new(&before.net, &tape))?;
@@ -85,14 +84,14 @@ pub fn run(args: &GrainArgs) -> Result<()> {
     let twos = args.batch / 2;
     let norms = statistics::<2>(&teacher, &library, &config, twos, &device)?;
     let optimizer = adam_w(1e-4);
-    let mut sources = before.sources;
-    sources.push(before.command);
+    let net = before.net;
+    let mut sources = before.lineage();
     sources.push(args.pictures.display().to_string());
     sources.push(args.teacher.display().to_string());
     let plan = RunState {
         // What comes out is a network like the one that went in.
         stage: STAGE.into(),
-        net: before.net,
+        net,
         seed: args.seed,
         step: 0,
         steps: args.steps,

@@ -178,8 +178,7 @@ impl PairBatch {
 fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String>, OnePromptNet)> {
     let mut begun = None;
     if let Some(from) = &args.from {
-        let folder = RunFolder::open(from)?;
-        let state = folder.state()?.context("run without state")?;
+        let (folder, state) = RunFolder::open(from)?;
         ensure!(state.stage == STAGE, "--from {}: not a `train oneprompt` run", from.display());
         let fresh = OnePromptNet::new(&state.net, device);
         // An encoder that is replaced anyway may be of an older form.
@@ -190,8 +189,7 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
         begun = Some((state, model));
     }
     if let Some(path) = &args.encoder {
-        let folder = RunFolder::open(path)?;
-        let mut state = folder.state()?.context("run without state")?;
+        let (folder, mut state) = RunFolder::open(path)?;
         ensure!(
             state.stage == encoder::STAGE,
             "--encoder {}: not a `train encoder` run",
@@ -201,8 +199,8 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
         let head = match begun {
             Some((of_head, model)) => {
                 ensure!(of_head.net == state.net, "--from and --encoder are of different networks");
-                let before = of_head.sources.into_iter().chain([of_head.command]);
-                let unheard: Vec<_> = before.filter(|s| !state.sources.contains(s)).collect();
+                let mut unheard = of_head.lineage();
+                unheard.retain(|s| !state.sources.contains(s));
                 state.sources.extend(unheard);
                 model.head
             }
@@ -214,9 +212,7 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
         let net = NetConfig::by_name(&args.net)?;
         return Ok((net, Vec::new(), OnePromptNet::new(&net, device)));
     };
-    let mut sources = state.sources;
-    sources.push(state.command);
-    Ok((state.net, sources, model))
+    Ok((state.net, state.lineage(), model))
 }
 
 fn step(

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
@@ -33,6 +33,15 @@ pub struct RunState {
     pub sources: Vec<String>,
     /// (step, training loss averaged since the last point, validation loss).
     pub history: Vec<(usize, f64, Option<f64>)>,
+}
+
+impl RunState {
+    /// What a run that goes on from this one came from: its sources, then its command.
+    pub fn lineage(self) -> Vec<String> {
+        let mut sources = self.sources;
+        sources.push(self.command);
+        sources
+    }
 }
 
 /// This process's command line, for the model card.
@@ -69,14 +78,13 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens a finished or stopped run for reading.
-    pub fn open(dir: &Path) -> Result<Self> {
-        ensure!(
-            dir.join(STATE).exists(),
-            "{}: no training run here ({STATE} is missing)",
-            dir.display()
-        );
-        Ok(RunFolder { dir: dir.to_owned() })
+    /// Opens a finished or stopped run for reading, with its state.
+    pub fn open(dir: &Path) -> Result<(Self, RunState)> {
+        let folder = RunFolder { dir: dir.to_owned() };
+        let state = folder.state()?.with_context(|| {
+            format!("{}: no training run here ({STATE} is missing)", dir.display())
+        })?;
+        Ok((folder, state))
     }
 
     /// A file of the run.
