@@ -350,12 +350,12 @@ impl Bench {
                 format!("{} times, {gap:.1} ms apart at most", edges.samples),
             );
         }
-        let table = table::render(&rows);
+        let table = table::render(&table::condense(&rows, "heartbeat"));
         let save = |name: &str, text: &str| {
             let path = self.folder.join(name);
             std::fs::write(&path, text).map_err(at("writing", &path))
         };
-        save("edges.txt", &table)?;
+        save("edges.txt", &table::render(&rows))?;
         let logs = self.agent.sh("cat /run/line.err; dmesg | tail -n 200", SHELL_LIMIT);
         if let Ok(logs) = logs {
             save("firmware.log", &logs.text)?;
@@ -371,7 +371,7 @@ impl Bench {
 /// What a scenario leaves behind.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The edge table.
+    /// The edge table, without every single beat; those are in `edges.txt`.
     pub table: String,
     /// What was measured.
     pub notes: Vec<(String, String)>,

@@ -10,6 +10,9 @@ pub enum Fail {
     Missing(String),
     /// Wrong use of the command line.
     Use(String),
+    /// The processor needs longer for a verdict than the part needs to the actuator: nothing is wrong and
+    /// nothing was shown. `--allow-skip` makes it a skip.
+    TooSlow(String),
     /// What was seen is not what must be seen.
     Seen(String),
     /// The harness itself could not do its work.
@@ -23,6 +26,7 @@ impl fmt::Display for Fail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fail::Missing(why) => write!(f, "this machine lacks something: {why}"),
+            Fail::TooSlow(why) => write!(f, "too slow here to show anything: {why}"),
             Fail::Use(why) | Fail::Seen(why) => f.write_str(why),
             Fail::Broken(why) => write!(f, "the harness: {why}"),
         }

@@ -31,11 +31,12 @@ const TOOLS: [(&str, &str); 7] = [
     ("xz", "xz-utils"),
 ];
 
-/// Packages of the guest besides kernel and headers: a shell, tools for cameras, and the libraries
+/// Packages of the guest besides kernel and headers: a shell, tools for cameras and sticks, and the libraries
 /// that these and the firmware load.
-const GUEST_PACKAGES: [&str; 9] = [
+const GUEST_PACKAGES: [&str; 10] = [
     "busybox-static",
     "v4l-utils",
+    "dosfstools",
     "libv4l-0",
     "libv4lconvert0",
     "libjpeg62-turbo",
@@ -87,12 +88,13 @@ pub fn fetch(layout: &Layout, arch: Arch) -> Outcome<Fetched> {
     unpack(layout, arch, files)
 }
 
-/// The packages of an earlier run, if all of them are still here.
+/// The packages of an earlier run, if they are all that is needed and still here.
 fn known(layout: &Layout, list: &Path) -> Option<Vec<String>> {
     let text = fs::read_to_string(list).ok()?;
     let files: Vec<String> = text.lines().map(str::to_owned).collect();
     let here = files.iter().all(|file| layout.debs.join(file).is_file());
-    (here && !files.is_empty()).then_some(files)
+    let of = |package: &str| files.iter().any(|file| file.split('_').next() == Some(package));
+    (here && GUEST_PACKAGES.iter().all(|package| of(package))).then_some(files)
 }
 
 /// QEMU is the host's own.

@@ -1,7 +1,7 @@
 //! The guest's file system: a base that depends only on packages and this crate, kept between runs,
 //! and the firmware as a second archive behind it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +49,10 @@ const AT_HAND: [&str; 5] = ["nls_cp437?", "nls_ascii?", "nls_iso8859_1?", "uas",
 /// Options of modules. One camera, with its output as well, through which pictures can be shown to it.
 const OPTIONS: [(&str, &str); 1] = [("vivid", "n_devs=1 node_types=0x101")];
 
+/// Programs that the shell has not, by their place in the guest and in the packages.
+const PROGRAMS: [(&str, &str); 2] =
+    [("bin/v4l2-ctl", "usr/bin/v4l2-ctl"), ("bin/mkfs.vfat", "sbin/mkfs.fat")];
+
 /// Builds the base, or finds it as it was left by an earlier run.
 ///
 /// # Errors
@@ -90,9 +94,13 @@ fn contents(
     archive.add("sbin/modprobe", Node::Link("/bin/busybox".to_owned()));
     add_file(&mut archive, "bin/hil-guest", agent)?;
 
-    let v4l2_ctl = fetched.root.join("usr/bin/v4l2-ctl");
-    add_file(&mut archive, "bin/v4l2-ctl", &v4l2_ctl)?;
-    for (name, file) in libraries(layout, arch, &fetched.root, &v4l2_ctl)? {
+    let mut wanted_libraries = BTreeMap::new();
+    for (to, from) in PROGRAMS {
+        let program = fetched.root.join(from);
+        add_file(&mut archive, to, &program)?;
+        wanted_libraries.extend(libraries(layout, arch, &fetched.root, &program)?);
+    }
+    for (name, file) in wanted_libraries {
         add_file(&mut archive, &format!("lib/{}/{name}", arch.multiarch()), &file)?;
     }
     let loader = Path::new(arch.loader()).file_name().unwrap_or_default().to_string_lossy();

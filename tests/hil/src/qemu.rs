@@ -120,9 +120,12 @@ fn arguments(machine: &Machine, sockets: &Path, folder: &Path) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut add = |text: String| words.extend(text.split_whitespace().map(str::to_owned));
     let translated = machine.accel == Accel::Tcg;
-    add(match machine.accel {
-        Accel::Kvm => "-accel kvm -cpu host".to_owned(),
-        Accel::Tcg => "-accel tcg,thread=multi -cpu max".to_owned(),
+    add(match (machine.accel, machine.arch) {
+        (Accel::Kvm, _) => "-accel kvm -cpu host".to_owned(),
+        // Processors without AVX and FMA, or half precision and SVE: QEMU computes those in software, element
+        // by element, and the engine's plain kernels are many times faster (measured: docs/hil.md).
+        (Accel::Tcg, Arch::X86_64) => "-accel tcg,thread=multi -cpu Nehalem".to_owned(),
+        (Accel::Tcg, Arch::Aarch64) => "-accel tcg,thread=multi -cpu cortex-a72".to_owned(),
     });
     add(match machine.arch {
         Arch::X86_64 => "-M q35".to_owned(),

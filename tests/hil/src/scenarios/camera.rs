@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::part::{at_levels, good_part, is_result, set_up, show_defect, start, steady_picture};
+use super::part::{
+    at_levels, good_part, in_time, result_of, set_up, show_defect, start, steady_picture,
+};
 use super::{Extras, Scenario};
 use crate::bench::{Bench, FIRMWARE_LIMIT, PART_LIMIT, SHELL_LIMIT};
 use crate::fail::{Outcome, must};
@@ -37,7 +39,7 @@ fn faulty_frames(bench: &mut Bench, part: u32, what: &str, control: &str) -> Out
     bench.sh(&format!("v4l2-ctl -d /dev/video-vivid -c {control}"))?;
     let heard = bench.plc.lines().len();
     bench.trigger()?;
-    let result = bench.plc.wait(heard, "result", PART_LIMIT, is_result(part))?;
+    let result = result_of(bench, heard, part)?;
     let for_want = result.text.contains(" pass ") || result.text.contains("frame");
     bench.note(&format!("part {part}, {what}"), result.text.clone());
     must(for_want, || format!("{what}: a good part gave '{}'", result.text))
@@ -74,7 +76,8 @@ fn gone_and_back(bench: &mut Bench) -> Outcome<()> {
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
     // The old picture was a good part. Whoever judges an old frame says pass.
-    let result = bench.plc.wait(heard, "result", PART_LIMIT, |line| line.contains(" reject "))?;
+    let is_reject = |line: &str| line.contains(" reject ");
+    let result = in_time(bench.plc.wait(heard, "result", PART_LIMIT, is_reject)?)?;
     must(!result.text.contains("frame"), || format!("after the return: {}", result.text))?;
     bench.edge("reject", true, at, PART_LIMIT)?;
     Ok(())

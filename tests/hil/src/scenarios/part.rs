@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Extras, Scenario};
 use crate::bench::{Bench, CONFIG, FIRMWARE_LIMIT, PART_LIMIT, SHELL_LIMIT};
-use crate::fail::{Outcome, must};
+use crate::fail::{Fail, Outcome, must};
+use crate::uart::Line;
 
 pub const SCENARIO: Scenario = Scenario {
     name: "part",
@@ -71,7 +72,7 @@ pub(super) fn good_part(bench: &mut Bench, part: u32) -> Outcome<()> {
     show_defect(bench, false)?;
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
-    let result = bench.plc.wait(heard, "result", PART_LIMIT, is_result(part))?;
+    let result = result_of(bench, heard, part)?;
     must(result.text.contains(" pass "), || format!("a good part: {}", result.text))?;
     let pass = bench.edge("pass", true, at, SHELL_LIMIT)?;
     bench.edge("pass", false, pass.at_us, SHELL_LIMIT)?;
@@ -85,7 +86,7 @@ pub(super) fn bad_part(bench: &mut Bench, part: u32) -> Outcome<()> {
     show_defect(bench, true)?;
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
-    let result = bench.plc.wait(heard, "result", PART_LIMIT, is_result(part))?;
+    let result = result_of(bench, heard, part)?;
     must(result.text.contains(" reject "), || format!("a bad part: {}", result.text))?;
     let rise = bench.edge("reject", true, at, PART_LIMIT)?;
     let fall = bench.edge("reject", false, rise.at_us, PART_LIMIT)?;
@@ -103,8 +104,24 @@ fn timing(bench: &mut Bench, what: &str, from_us: i64, to_us: i64) {
     bench.note(&format!("trigger to {what}"), format!("{ms:.1} ms"));
 }
 
+/// The result of `part` among the lines from number `heard` on.
+///
+/// # Errors
+/// None comes; or it came too late to be one.
+pub(super) fn result_of(bench: &mut Bench, heard: usize, part: u32) -> Outcome<Line> {
+    in_time(bench.plc.wait(heard, "result", PART_LIMIT, is_result(part))?)
+}
+
+/// A result, unless it came too late to be one.
+pub(super) fn in_time(result: Line) -> Outcome<Line> {
+    match result.text.contains("reason=late") {
+        true => Err(Fail::TooSlow(result.text)),
+        false => Ok(result),
+    }
+}
+
 /// `!SEQUENCE part=PART VERDICT score=… reason=…*CRC`.
-pub(super) fn is_result(part: u32) -> impl Fn(&str) -> bool {
+fn is_result(part: u32) -> impl Fn(&str) -> bool {
     let wanted = format!("part={part}");
     move |line| line.split(' ').nth(1) == Some(wanted.as_str())
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::part::{set_up, start, stop};
+use super::part::{in_time, set_up, start, stop};
 use super::{Extras, Scenario};
 use crate::bench::{Bench, PART_LIMIT, SHELL_LIMIT};
 use crate::fail::{Fail, Outcome, must};
@@ -82,8 +82,8 @@ fn triggered_part(bench: &mut Bench, tcp: &mut Tcp) -> Outcome<()> {
     let at = bench.now_us();
     let answer = command(bench, 12, "trigger")?;
     must(answer.starts_with("<12 ok"), || format!("trigger: {answer}"))?;
-    let result =
-        bench.plc.wait(heard, "result", PART_LIMIT, |line| line.starts_with("!0 part=0 "))?;
+    let first = |line: &str| line.starts_with("!0 part=0 ");
+    let result = in_time(bench.plc.wait(heard, "result", PART_LIMIT, first)?)?;
     must(checked(&result.text), || format!("the result's checksum: {}", result.text))?;
     must(result.text.contains(" pass "), || format!("a good part: {}", result.text))?;
     bench.edge("pass", true, at, SHELL_LIMIT)?;

@@ -20,6 +20,8 @@ pub const SCENARIO: Scenario = Scenario {
 
 const PLUG_LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
+/// What the line sees: `mkfs.vfat` gives a whole disk a partition table, as sticks from a shop have.
+const PARTITION: &str = "sda1";
 /// Enough to be still reading when the stick is pulled, emulated or not.
 const FILE_MB: u32 = 48;
 
@@ -37,9 +39,10 @@ fn run(bench: &mut Bench) -> Outcome<()> {
     set_up(bench)?;
     start(bench)?;
     plug(bench)?;
-    let mounted = bench.line_says("stick sda: vfat, read-only at", 2 * PLUG_LIMIT)?;
+    let mounted =
+        bench.line_says(&format!("stick {PARTITION}: vfat, read-only at"), 2 * PLUG_LIMIT)?;
     bench.note("the line says", mounted);
-    let mount = bench.sh("grep '^/dev/sda ' /proc/mounts")?;
+    let mount = bench.sh(&format!("grep '^/dev/{PARTITION} ' /proc/mounts"))?;
     let mut words = mount.split(' ').skip(1);
     let (Some(at), Some(_), Some(options)) = (words.next(), words.next(), words.next()) else {
         return Err(Fail::Broken(format!("/proc/mounts has '{mount}'")));
@@ -59,8 +62,9 @@ fn run(bench: &mut Bench) -> Outcome<()> {
     let said = bench.sh("cat /run/read.out")?;
     must(code.trim() != "0", || format!("a reader read all of a pulled stick: {said}"))?;
     bench.note("the reader was told", said.trim());
-    bench.line_says("stick sda: pulled out", PLUG_LIMIT)?;
-    wait_for(bench, "! grep '^/dev/sda ' /proc/mounts", "end of the mount")?;
+    bench.line_says(&format!("stick {PARTITION}: pulled out"), PLUG_LIMIT)?;
+    let mounted = format!("! grep '^/dev/{PARTITION} ' /proc/mounts");
+    wait_for(bench, &mounted, "end of the mount")?;
     at_levels(bench, &[("ready", true), ("fault", false)])?;
     bench.note("the line", "stays READY when its stick is pulled");
     stop(bench)

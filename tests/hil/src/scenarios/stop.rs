@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::part::{at_levels, good_part, is_result, set_up, show_defect, start, stop};
+use super::part::{at_levels, good_part, result_of, set_up, show_defect, start, stop};
 use super::{Extras, Scenario};
 use crate::bench::{Bench, PART_LIMIT, SHELL_LIMIT};
 use crate::fail::{Outcome, must};
@@ -66,7 +66,7 @@ fn stopped_with_a_part_under_way(bench: &mut Bench) -> Outcome<()> {
     show_defect(bench, true)?;
     let heard = bench.plc.lines().len();
     let at = bench.trigger()?;
-    bench.plc.wait(heard, "result", PART_LIMIT, is_result(0))?;
+    result_of(bench, heard, 0)?;
     stop(bench)?;
     let pulses = bench.rises("reject", at, bench.now_us())?;
     must(pulses == 1, || format!("{pulses} reject pulses for the part that was under way"))
