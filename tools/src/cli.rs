@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{eval, export, synth, train};
+use crate::{eval, export, import, synth, train};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]
@@ -26,6 +26,9 @@ pub enum Command {
     Train(train::TrainCommand),
     /// Turn a training run into a model package: ONNX, then the NNEF that the camera loads.
     Export(export::ExportArgs),
+    /// Turn a network that others trained into a model package.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Measure a model package on pictures in the MVTec AD layout.
     Eval(eval::EvalArgs),
 }
@@ -36,6 +39,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Synth(args) => synth::run(args),
         Command::Train(command) => train::run(command),
         Command::Export(args) => export::run(args),
+        Command::Import(command) => import::run(command),
         Command::Eval(args) => eval::run(args),
     }
 }

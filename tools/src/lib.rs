@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod eval;
 pub mod export;
+pub mod import;
 pub mod net;
 pub mod progress;
 pub mod synth;

@@ -2,7 +2,7 @@
 //! seen (methods/baypranometa.md sections 4.5 and 4.7). Many imaginary products, some good parts
 //! each, through the very graphs and code that the camera runs.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use touchstone_models::calibration::{Enrolled, ScalarPrior, SeveralPrior, fit_image_factor};
 use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::OnePrompt;
@@ -12,13 +12,15 @@ use touchstone_models::picture::Picture;
 use crate::progress;
 use crate::synth::{Geometry, Library, Light, SynthConfig};
 
-/// Imaginary products.
-const PRODUCTS: u64 = 160;
+/// Imaginary products, unless somebody asks for fewer.
+pub const PRODUCTS: u64 = 160;
 /// Good parts per product beside its prompt.
 const PARTS: usize = 6;
-/// Imaginary products that are taught with several prompts, and their numbers.
-const SEVERAL_PRODUCTS: u64 = 100;
-/// See [`SEVERAL_PRODUCTS`].
+/// Fewest that say anything.
+const PRODUCTS_MIN: u64 = 16;
+/// So many further ones are taught with several prompts: five for every eight.
+const SEVERAL_SHARE: (u64, u64) = (5, 8);
+/// Number of the first of them.
 const SEVERAL_FIRST: u64 = 1 << 20;
 /// Their prompts: as many as `teach` asks for on a line.
 const SEVERAL_PROMPTS: usize = 10;
@@ -63,17 +65,24 @@ fn line_config(size: u32, seed: u64) -> SynthConfig {
     }
 }
 
-/// Fits the card's priors. `load` opens the package with a given calibration.
+/// Fits the card's priors on so many imaginary `products`. `load` opens the package with a given calibration.
 pub fn fit(
     library: &Library,
     size: u32,
     seed: u64,
+    products: u64,
     load: impl Fn(Calibration) -> Result<OnePrompt>,
 ) -> Result<Calibration> {
+    ensure!(
+        (PRODUCTS_MIN..=SEVERAL_FIRST).contains(&products),
+        "{products} products to calibrate on: at least {PRODUCTS_MIN} are needed"
+    );
+    let several_products = products * SEVERAL_SHARE.0 / SEVERAL_SHARE.1;
     let config = line_config(size, seed);
-    let bar = progress::bar(PRODUCTS * 2 + SEVERAL_PRODUCTS, "calibrate");
+    let bar = progress::bar(products * 2 + several_products, "calibrate");
+    let numbers = 0..products;
     let mut products = Vec::new();
-    for index in 0..PRODUCTS {
+    for index in numbers {
         products.push(good_parts(library, &config, index, PARTS + 1)?);
     }
 
@@ -105,7 +114,7 @@ pub fn fit(
     calibration.image.factor =
         fit_image_factor(&image, IMAGE_TAIL).map_err(|e| anyhow!("image: {e}"))?;
     let model = model.context("the model went missing")?;
-    calibration.several = several(model, library, &config, &bar)?;
+    calibration.several = several(model, library, &config, several_products, &bar)?;
     bar.finish_and_clear();
     Ok(calibration)
 }
@@ -127,12 +136,13 @@ fn several(
     model: OnePrompt,
     library: &Library,
     config: &SynthConfig,
+    products: u64,
     bar: &indicatif::ProgressBar,
 ) -> Result<SeveralPriors> {
     let failed = |e: InspectError| anyhow!("calibration: {e}");
     let mut model = Some(model);
     let (mut change, mut position) = (Vec::new(), Vec::new());
-    for index in 0..SEVERAL_PRODUCTS {
+    for index in 0..products {
         let count = SEVERAL_PROMPTS + SEVERAL_PARTS;
         let pictures = good_parts(library, config, SEVERAL_FIRST + index, count)?;
         let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);

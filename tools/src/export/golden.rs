@@ -1,5 +1,6 @@
-//! Golden vectors: a pair of pictures and the map that the training framework computes for it,
-//! shipped with the package so that every engine can be held to it (`f32` within 1e-4).
+//! Golden vectors: a pair of pictures and the map that the network makes of it (where we trained it,
+//! as the training framework computes it), shipped with the package so that every engine can be held
+//! to it (`f32` within 1e-4).
 
 use std::path::Path;
 
@@ -11,11 +12,16 @@ use touchstone_models::picture::{Picture, save_rgb};
 use crate::net::oneprompt::OnePromptNet;
 use crate::train::batch;
 
-/// Writes `prompt.png`, `query.png` and `map.f32` (little-endian, row-major, size x size).
-pub fn write(dir: &Path, model: &OnePromptNet, size: usize, device: &Device) -> Result<()> {
+/// Writes `prompt.png`, `query.png` and `map.f32` (little-endian, row-major, size x size). `map_of` makes
+/// the map of a query and its prompt, both RGB8.
+pub fn write(
+    dir: &Path,
+    size: usize,
+    map_of: impl FnOnce(&[u8], &[u8]) -> Result<Vec<f32>>,
+) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot be made", dir.display()))?;
     let (prompt, query) = (draw(size, false), draw(size, true));
-    let map = reference(model, &query, &prompt, size, device)?;
+    let map = map_of(&query, &prompt)?;
     for (name, rgb) in [("prompt.png", prompt), ("query.png", query)] {
         let picture = Picture::from_rgb8(size as u32, size as u32, rgb)?;
         let path = dir.join(name);

@@ -7,11 +7,12 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use touchstone_models::tensor::TensorSpec;
 
+use super::blocks::{distance, image_to_rows, rows_to_image, unit, unit_rows};
 use super::onnx::{ConvWeights, GraphBuilder, Value};
 use crate::net::NetConfig;
 use crate::net::align::{FLOW_UNIT, coordinate_values};
 use crate::net::decoder::{HEAD_FACTOR, Stage, embedding_gain};
-use crate::net::encoder::{Block, Reduce, UNIT_EPS};
+use crate::net::encoder::{Block, Reduce};
 use crate::net::grain::{Grain, HALF, SURFACE};
 use crate::net::oneprompt::OnePromptNet;
 use crate::net::upsample::bilinear_matrix;
@@ -93,8 +94,8 @@ fn encode(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
     let detail = conv(&mut g, &close, &model.head.detail)?;
 
     // The whole-picture embedding: both means, side by side.
-    let mean8 = g.mean_axis(&e8, 1);
-    let mean16 = g.mean_axis(&e16, 1);
+    let mean8 = g.mean_axes(&e8, &[1]);
+    let mean16 = g.mean_axes(&e16, &[1]);
     let pooled = g.concat(&[&mean8, &mean16], 2);
     let pooled = g.reshape(&pooled, &[1, d8 + d16]);
     let e4 = descriptor(&mut g, [&g4, &s8, &joined], &encoder.grain, sizes)?;
@@ -130,15 +131,6 @@ fn descriptor(
     let both = g.concat(&[&fine, &coarse], 1);
     let rows = image_to_rows(g, &both, SURFACE, sizes.side(4));
     Ok(g.mul_scalar(&rows, HALF, 3))
-}
-
-/// Every cell's channels scaled to unit length.
-fn unit(g: &mut GraphBuilder, x: &Value) -> Value {
-    let squared = g.mul(x, x);
-    let sum = g.sum_axis(&squared, 1);
-    let sum = g.add_scalar(&sum, UNIT_EPS, 4);
-    let length = g.sqrt(&sum);
-    g.div(x, &length)
 }
 
 struct Side {
@@ -293,13 +285,6 @@ fn scaled_pair(g: &mut GraphBuilder, q: &Value, p: &Value, gain: f32) -> (Value,
     (g.mul_scalar(q, gain, 3), g.mul_scalar(&difference, gain, 3))
 }
 
-/// `1 - max_j` of a cosine matrix, `[1, n, 1]`.
-fn distance(g: &mut GraphBuilder, cosine: &Value) -> Value {
-    let best = g.max_axis(cosine, 2);
-    let minus = g.mul_scalar(&best, -1.0, 3);
-    g.add_scalar(&minus, 1.0, 3)
-}
-
 fn stage(g: &mut GraphBuilder, x: &Value, s: &Stage) -> Result<Value> {
     let x = conv_relu(g, x, &s.mix)?;
     let x = conv_relu(g, &x, &s.a)?;
@@ -329,25 +314,6 @@ fn upsample(g: &mut GraphBuilder, x: &Value, n: usize, factor: usize) -> Value {
     g.matmul(&left, &across)
 }
 
-fn unit_rows(g: &mut GraphBuilder, x: &Value, channels: usize, side: usize) -> Value {
-    let rows = image_to_rows(g, x, channels, side);
-    let squared = g.mul(&rows, &rows);
-    let sum = g.sum_axis(&squared, 2);
-    let sum = g.add_scalar(&sum, UNIT_EPS, 3);
-    let length = g.sqrt(&sum);
-    g.div(&rows, &length)
-}
-
-fn image_to_rows(g: &mut GraphBuilder, x: &Value, channels: usize, side: usize) -> Value {
-    let flat = g.reshape(x, &[1, channels, side * side]);
-    g.transpose(&flat, &[0, 2, 1])
-}
-
-fn rows_to_image(g: &mut GraphBuilder, x: &Value, channels: usize, side: usize) -> Value {
-    let flat = g.transpose(x, &[0, 2, 1]);
-    g.reshape(&flat, &[1, channels, side, side])
-}
-
 fn conv_relu(g: &mut GraphBuilder, x: &Value, c: &Conv2d) -> Result<Value> {
     let y = conv(g, x, c)?;
     Ok(g.relu(&y))
@@ -360,7 +326,8 @@ fn conv(g: &mut GraphBuilder, x: &Value, c: &Conv2d) -> Result<Value> {
         weight: numbers(c.weight.val())?,
         bias: numbers(bias.val())?,
         stride: 1,
-        padding: c.kernel_size[0] / 2,
+        padding: [c.kernel_size[0] / 2; 2],
+        groups: 1,
     };
     Ok(g.conv(x, &weights))
 }
@@ -391,7 +358,8 @@ fn reduce_relu(g: &mut GraphBuilder, x: &Value, r: &Reduce) -> Result<Value> {
         weight,
         bias: numbers(bias.val())?,
         stride: s,
-        padding: s / 2,
+        padding: [s / 2; 2],
+        groups: 1,
     };
     let y = g.conv(x, &weights);
     Ok(g.relu(&y))

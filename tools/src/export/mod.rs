@@ -1,13 +1,15 @@
 //! A training run to a model package: ONNX first, then the NNEF that the camera loads, then a
 //! card with calibration, and golden vectors computed by the training framework.
 
+pub mod blocks;
 pub mod calibrate;
+pub mod draft;
 pub mod golden;
 pub mod graphs;
 pub mod nnef;
 pub mod onnx;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::Device;
@@ -68,9 +70,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         args.size.is_multiple_of(16) && args.size >= 64,
         "--size must be a multiple of 16, at least 64"
     );
-    let id = args.out.file_name().and_then(|n| n.to_str()).with_context(|| {
-        format!("--out {}: the last part must be the model's id", args.out.display())
-    })?;
+    let id = draft::id(&args.out)?;
     let (folder, state) = RunFolder::open(&args.run)?;
     let device = Device::flex();
     let model = train::load_net(&folder, &state, &device)?;
@@ -87,7 +87,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let encode = nnef::from_onnx(&encode, "encode")?;
     let segment = nnef::from_onnx(&segment, "segment")?;
 
-    let mut card = card(id, args, &state, &sizes);
+    let mut card = card(&id, args, &state, &sizes);
     if args.pictures.is_none() {
         let existing = ModelPackage::open(&args.out).map_err(|e| {
             anyhow!("{e}\nwithout --pictures the calibration must come from an existing package")
@@ -96,21 +96,21 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     }
     if let Some(pictures) = &args.pictures {
         let library = Library::open(pictures, progress::decoding())?;
-        let draft = tempfolder(&args.out)?;
-        let load = |calibration: Calibration| -> Result<OnePrompt> {
-            let card = ModelCard { calibration, ..card.clone() };
-            let package =
-                ModelPackage::write(&draft, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
-            OnePrompt::load(&package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
-        };
-        let fitted = calibrate::fit(&library, args.size as u32, state.seed, load);
-        let removed = std::fs::remove_dir_all(&draft);
-        card.calibration = fitted?;
-        removed.with_context(|| format!("{}: cannot be removed", draft.display()))?;
+        card.calibration = draft::with(&args.out, |folder| {
+            let load = |calibration: Calibration| -> Result<OnePrompt> {
+                let card = ModelCard { calibration, ..card.clone() };
+                let package = ModelPackage::write(folder, card, &encode, &segment)
+                    .map_err(|e| anyhow!("{e}"))?;
+                OnePrompt::load(&package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
+            };
+            calibrate::fit(&library, args.size as u32, state.seed, calibrate::PRODUCTS, load)
+        })?;
     }
     let package =
         ModelPackage::write(&args.out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
-    golden::write(&args.out.join("golden"), &model, args.size, &device)?;
+    golden::write(&args.out.join("golden"), args.size, |query, prompt| {
+        golden::reference(&model, query, prompt, args.size, &device)
+    })?;
     println!(
         "model {} written to {} ({:.1} MB)",
         package.id(),
@@ -118,16 +118,6 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         (encode.len() + segment.len()) as f64 / 1e6
     );
     Ok(())
-}
-
-/// A sibling of the package for the uncalibrated draft, so that the package itself is never seen
-/// half made.
-fn tempfolder(out: &Path) -> Result<PathBuf> {
-    let name = out.file_name().and_then(|n| n.to_str()).context("--out has no name")?;
-    let draft = out.with_file_name(format!("{name}-draft-{}", std::process::id()));
-    std::fs::create_dir_all(&draft)
-        .with_context(|| format!("{}: cannot be made", draft.display()))?;
-    Ok(draft)
 }
 
 fn card(id: &str, args: &ExportArgs, state: &RunState, sizes: &Sizes) -> ModelCard {

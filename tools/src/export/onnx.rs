@@ -14,8 +14,9 @@ const IR_VERSION: i64 = 8;
 pub struct Value(String);
 
 /// Weights and geometry of one convolution.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConvWeights {
-    /// `[out, in, k, k]`.
+    /// `[out, in / groups, k, k]`.
     pub shape: [usize; 4],
     /// Row-major weights.
     pub weight: Vec<f32>,
@@ -23,8 +24,10 @@ pub struct ConvWeights {
     pub bias: Vec<f32>,
     /// Stride in both directions.
     pub stride: usize,
-    /// Padding on all four sides.
-    pub padding: usize,
+    /// Padding in both directions, before and after.
+    pub padding: [usize; 2],
+    /// Groups that see nothing of each other; 1 for a full convolution.
+    pub groups: usize,
 }
 
 /// Builds one graph, node by node.
@@ -88,11 +91,13 @@ impl GraphBuilder {
     pub fn conv(&mut self, x: &Value, c: &ConvWeights) -> Value {
         let weight = self.constant(&c.shape, &c.weight);
         let bias = self.constant(&[c.shape[0]], &c.bias);
-        let (s, p, k) = (c.stride as i64, c.padding as i64, c.shape[2] as i64);
+        let (s, g, k) = (c.stride as i64, c.groups as i64, c.shape[2] as i64);
+        let [before, after] = c.padding.map(|p| p as i64);
         let attributes = vec![
             ints("kernel_shape", &[k, k]),
             ints("strides", &[s, s]),
-            ints("pads", &[p, p, p, p]),
+            ints("pads", &[before, before, after, after]),
+            int("group", g),
         ];
         self.node("Conv", &[x, &weight, &bias], attributes)
     }
@@ -201,9 +206,24 @@ impl GraphBuilder {
         self.node("ReduceSum", &[x, &axes], vec![int("keepdims", 1)])
     }
 
-    /// Mean over `axis`, which stays with extent 1.
-    pub fn mean_axis(&mut self, x: &Value, axis: i64) -> Value {
-        self.node("ReduceMean", &[x], vec![ints("axes", &[axis]), int("keepdims", 1)])
+    /// Mean over `axes`, which stay with extent 1.
+    pub fn mean_axes(&mut self, x: &Value, axes: &[i64]) -> Value {
+        self.node("ReduceMean", &[x], vec![ints("axes", axes), int("keepdims", 1)])
+    }
+
+    /// `x * sigmoid(x)`, known as swish and SiLU.
+    pub fn silu(&mut self, x: &Value) -> Value {
+        let gate = self.sigmoid(x);
+        self.mul(x, &gate)
+    }
+
+    /// Every pixel of a `[1, c, h, w]` map four times, as a map of twice the size.
+    pub fn nearest_twice(&mut self, x: &Value, [c, h, w]: [usize; 3]) -> Value {
+        let column = self.reshape(x, &[1, c, h, w, 1]);
+        let wide = self.concat(&[&column, &column], 4);
+        let row = self.reshape(&wide, &[1, c, h, 1, 2 * w]);
+        let both = self.concat(&[&row, &row], 3);
+        self.reshape(&both, &[1, c, 2 * h, 2 * w])
     }
 
     /// Maximum over `axis`, which stays with extent 1.
