@@ -6,7 +6,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 use touchstone_board::sim::PartKind;
 use touchstone_models::package::DEFAULT_MODEL;
 use touchstone_models::picture::Rect;
-use touchstone_models::recipe::{PROMPTS_MAX, SMALLEST_DEFECT_PX_MAX};
+use touchstone_models::recipe::{PROMPTS_MAX, Registration, SMALLEST_DEFECT_PX_MAX};
 use touchstone_models::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
 
 /// Most parts of one `demo`.
@@ -109,6 +109,10 @@ pub struct InspectArgs {
     /// Pictures to judge (PNG or JPEG)
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
+    /// Turn and shift parts onto the first good part before they are judged: off, small (up to
+    /// 15 degrees), or any [default: the recipe's, else off]
+    #[arg(long, value_name = "HOW")]
+    pub registration: Option<Registration>,
     /// One JSON object per picture on standard output
     #[arg(long)]
     pub json: bool,
@@ -169,6 +173,10 @@ pub struct TeachArgs {
     /// Judge only this part of the picture, in pixels
     #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect)]
     pub region: Option<Rect>,
+    /// Turn and shift parts onto the first good part before they are judged: off, small (up to
+    /// 15 degrees), or any, where it does not matter how a part lies
+    #[arg(long, value_name = "HOW", default_value = "off")]
+    pub registration: Registration,
     /// Picture that is white where differences do not matter
     #[arg(long, value_name = "PICTURE")]
     pub ignore: Option<PathBuf>,

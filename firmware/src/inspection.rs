@@ -7,7 +7,7 @@ use log::Level;
 use touchstone_board::{Frame, Timestamp};
 use touchstone_models::inspector::{Inspection, Inspector};
 use touchstone_models::picture::Picture;
-use touchstone_models::verdict::{Decision, LatencyRecord, Reason, VerdictRecord};
+use touchstone_models::verdict::{Decision, LatencyRecord, PoseRecord, Reason, VerdictRecord};
 
 use crate::line::{BACKLOG_MAX, Event, LineConfig, Outcome, PartId, Verdict, Why};
 
@@ -211,6 +211,7 @@ pub fn file_record(
     let mut record =
         VerdictRecord::new(part, &inspection.decision, inspection.score, inspection.p_value);
     record.regions.clone_from(&inspection.regions);
+    record.pose = PoseRecord::of(&inspection.pose);
     record.latency_us = LatencyRecord {
         capture: capture_us,
         preprocess: inspection.latency.preprocess,

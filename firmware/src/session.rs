@@ -82,6 +82,7 @@ pub fn settings_of(recipe: &Recipe) -> Settings {
         false_reject_ppm: recipe.card.false_reject_ppm,
         smallest_defect_px: recipe.card.smallest_defect_px,
         region_of_interest: recipe.card.region_of_interest,
+        registration: recipe.card.registration,
         ignore: recipe.ignore.clone(),
     }
 }

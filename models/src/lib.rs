@@ -16,6 +16,7 @@ pub mod picture;
 pub mod preprocess;
 pub mod recipe;
 mod regions;
+pub mod registration;
 pub mod student_t;
 pub mod tensor;
 #[cfg(any(test, feature = "testing"))]

@@ -1,5 +1,7 @@
 //! A picture of scores: one value of 0..1 per cell.
 
+use crate::registration::Affine;
+
 /// A score map, row-major, every value in 0..1 when it came from [`crate::oneprompt`].
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Map {
@@ -48,6 +50,30 @@ impl Map {
             }
         }
         Map { width, height, values }
+    }
+}
+
+impl Map {
+    /// The map as seen through `map`, bilinear: cell `x` shows what is at `map(x)`, and 0 where that is outside.
+    pub fn seen_through(&self, map: &Affine) -> Map {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let taps = |v: f64, n: usize| {
+            // Up to the outermost cells' edges, half a cell beyond their centres.
+            let inside = (-0.5..=n as f64 - 0.5).contains(&v);
+            let at = v.clamp(0.0, (n - 1) as f64);
+            inside.then(|| (at as usize, (at as usize + 1).min(n - 1), at.fract() as f32))
+        };
+        let value = |x: usize, y: usize| {
+            let (sx, sy) = map.at(x as f64, y as f64);
+            let ((x0, x1, fx), (y0, y1, fy)) = (taps(sx, width)?, taps(sy, height)?);
+            let at = |x: usize, y: usize| self.values[y * width + x];
+            let upper = at(x0, y0) + (at(x1, y0) - at(x0, y0)) * fx;
+            let lower = at(x0, y1) + (at(x1, y1) - at(x0, y1)) * fx;
+            Some(upper + (lower - upper) * fy)
+        };
+        let rows = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let values = rows.map(|(x, y)| value(x, y).unwrap_or(0.0)).collect();
+        Map { values, ..*self }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::package::{
 };
 use crate::picture::{Picture, PictureError, Rect};
 use crate::preprocess::Preprocessor;
+use crate::registration::Affine;
 use crate::tensor::{Tensor, TensorSpec};
 use std::fmt;
 use std::sync::Arc;
@@ -117,17 +118,19 @@ impl OnePrompt {
 
     /// Features of a whole picture: resize, normalise, run.
     pub fn encode(&mut self, picture: &Picture) -> Result<Features, ModelError> {
-        Ok(self.encode_region(picture, None)?.features)
+        Ok(self.encode_region(picture, None, None)?.features)
     }
 
-    /// Features of `region` of a picture (all of it if `None`), with the time of each stage.
+    /// Features of `region` of a picture (all of it if `None`), seen through `map` if there is one
+    /// ([`Preprocessor::run`]), with the time of each stage.
     pub fn encode_region(
         &mut self,
         picture: &Picture,
         region: Option<Rect>,
+        map: Option<&Affine>,
     ) -> Result<Encoded, ModelError> {
         let start = Instant::now();
-        self.preprocessor.run(picture, region, &mut self.image)?;
+        self.preprocessor.run(picture, region, map, &mut self.image)?;
         let preprocess_us = micros_since(start);
         let start = Instant::now();
         let tensors = self.encode.run(&[&self.image])?;

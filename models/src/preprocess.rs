@@ -4,6 +4,7 @@
 
 use crate::package::Input;
 use crate::picture::{Picture, PictureError, Rect};
+use crate::registration::Affine;
 use crate::tensor::Tensor;
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -15,6 +16,7 @@ pub struct Preprocessor {
     lut: Box<[[f32; 256]; 3]>,
     scaler: Scaler,
     small: Image<'static>,
+    moved: Vec<u8>,
 }
 
 impl Preprocessor {
@@ -33,6 +35,7 @@ impl Preprocessor {
             lut,
             scaler: Scaler::new(),
             small: Image::new(input.width, input.height, PixelType::U8x3),
+            moved: Vec::new(),
         }
     }
 
@@ -44,28 +47,63 @@ impl Preprocessor {
     /// Fills `out` with `picture`, or with its `region`, stretched to the model's input. The
     /// aspect ratio is not kept: query and prompt are stretched alike, and no cell is wasted on
     /// borders. A region that does not lie within the picture is an error.
+    ///
+    /// With a `map`, the input's pixel `x` shows what would be at `map(x)`; the edge goes on where the region
+    /// has no more.
     pub fn run(
         &mut self,
         picture: &Picture,
         region: Option<Rect>,
+        map: Option<&Affine>,
         out: &mut Tensor,
     ) -> Result<(), PictureError> {
         let region = region.unwrap_or(picture.bounds());
         region.check_within(picture.width(), picture.height())?;
         self.scaler.scale(picture, region, &mut self.small);
-        let plane = self.width as usize * self.height as usize;
+        let (width, height) = (self.width as usize, self.height as usize);
+        let rgb = match map {
+            None => self.small.buffer(),
+            Some(map) => {
+                sample(self.small.buffer(), (width, height), map, &mut self.moved);
+                &self.moved
+            }
+        };
+        let plane = width * height;
         out.shape.clear();
-        out.shape.extend_from_slice(&self.shape());
+        out.shape.extend_from_slice(&[1, 3, height, width]);
         out.data.resize(3 * plane, 0.0);
         let (red, rest) = out.data.split_at_mut(plane);
         let (green, blue) = rest.split_at_mut(plane);
-        let pixels = self.small.buffer().chunks_exact(3);
+        let pixels = rgb.chunks_exact(3);
         for (((pixel, r), g), b) in pixels.zip(red).zip(green).zip(blue) {
             *r = self.lut[0][usize::from(pixel[0])];
             *g = self.lut[1][usize::from(pixel[1])];
             *b = self.lut[2][usize::from(pixel[2])];
         }
         Ok(())
+    }
+}
+
+/// Bilinear, RGB8 to RGB8, edges repeated.
+fn sample(rgb: &[u8], (width, height): (usize, usize), map: &Affine, out: &mut Vec<u8>) {
+    out.clear();
+    out.reserve(rgb.len());
+    let taps = |v: f64, n: usize| {
+        let at = v.clamp(0.0, (n - 1) as f64);
+        (at as usize, (at as usize + 1).min(n - 1), at.fract() as f32)
+    };
+    for y in 0..height {
+        for x in 0..width {
+            let (sx, sy) = map.at(x as f64, y as f64);
+            let ((x0, x1, fx), (y0, y1, fy)) = (taps(sx, width), taps(sy, height));
+            let corner = |x: usize, y: usize| &rgb[3 * (y * width + x)..][..3];
+            let (a, b, c, d) = (corner(x0, y0), corner(x1, y0), corner(x0, y1), corner(x1, y1));
+            out.extend((0..3).map(|i| {
+                let mix = |p: u8, q: u8| f32::from(p) + (f32::from(q) - f32::from(p)) * fx;
+                let (upper, lower) = (mix(a[i], b[i]), mix(c[i], d[i]));
+                (upper + (lower - upper) * fy).round() as u8
+            }));
+        }
     }
 }
 
@@ -117,7 +155,9 @@ mod tests {
     #[test]
     fn normalises_each_channel_into_its_own_plane() {
         let mut out = Tensor::default();
-        Preprocessor::new(&input()).run(&plain(50, 40, [255, 0, 51]), None, &mut out).unwrap();
+        Preprocessor::new(&input())
+            .run(&plain(50, 40, [255, 0, 51]), None, None, &mut out)
+            .unwrap();
         assert_eq!(out.shape, [1, 3, 32, 16]);
         let plane = 32 * 16;
         for (channel, expected) in [1.0f32, -1.0, 0.2].into_iter().enumerate() {
@@ -134,10 +174,10 @@ mod tests {
         let region = Rect { x: 8, y: 3, w: 40, h: 33 };
         let mut preprocessor = Preprocessor::new(&input());
         let (mut a, mut b) = (Tensor::default(), Tensor::default());
-        preprocessor.run(&picture, Some(region), &mut a).unwrap();
-        preprocessor.run(&picture.crop(region).unwrap(), None, &mut b).unwrap();
+        preprocessor.run(&picture, Some(region), None, &mut a).unwrap();
+        preprocessor.run(&picture.crop(region).unwrap(), None, None, &mut b).unwrap();
         assert_eq!(a, b);
-        preprocessor.run(&picture, None, &mut b).unwrap();
+        preprocessor.run(&picture, None, None, &mut b).unwrap();
         assert_ne!(a, b);
     }
 
@@ -147,9 +187,9 @@ mod tests {
         let picture = Picture::from_rgb8(16, 32, rgb.clone()).unwrap();
         let mut preprocessor = Preprocessor::new(&input());
         let mut out = Tensor::default();
-        preprocessor.run(&plain(100, 100, [9, 9, 9]), None, &mut out).unwrap();
+        preprocessor.run(&plain(100, 100, [9, 9, 9]), None, None, &mut out).unwrap();
         let memory = out.data.as_ptr();
-        preprocessor.run(&picture, None, &mut out).unwrap();
+        preprocessor.run(&picture, None, None, &mut out).unwrap();
         assert_eq!(out.data.as_ptr(), memory, "no new buffer per frame");
         let blue = 2 * 16 * 32;
         for (i, v) in out.data[blue..].iter().enumerate() {
@@ -158,10 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn a_map_shows_what_lies_elsewhere() {
+        let rgb: Vec<u8> =
+            (0..16 * 32).flat_map(|i| [(i % 16 * 10) as u8, (i / 16) as u8, 0]).collect();
+        let picture = Picture::from_rgb8(16, 32, rgb).unwrap();
+        let (mut preprocessor, mut out) = (Preprocessor::new(&input()), Tensor::default());
+        let aside = Affine([[1.0, 0.0, 2.5], [0.0, 1.0, -1.0]]);
+        preprocessor.run(&picture, None, Some(&aside), &mut out).unwrap();
+        let red = |x: usize, y: usize| (out.data[y * 16 + x] * 0.5 + 0.5) * 255.0;
+        assert!((red(3, 5) - 55.0).abs() < 0.01, "{}", red(3, 5));
+        assert!((red(15, 5) - 150.0).abs() < 0.01, "the edge goes on: {}", red(15, 5));
+    }
+
+    #[test]
     fn a_region_outside_is_refused() {
         let mut out = Tensor::default();
         let outside = Some(Rect { x: 0, y: 0, w: 51, h: 10 });
         let mut preprocessor = Preprocessor::new(&input());
-        assert!(preprocessor.run(&plain(50, 40, [0; 3]), outside, &mut out).is_err());
+        assert!(preprocessor.run(&plain(50, 40, [0; 3]), outside, None, &mut out).is_err());
     }
 }

@@ -12,7 +12,7 @@ mod card;
 mod error;
 
 pub use card::{
-    FALSE_REJECT_PPM_MAX, LineTiming, ModelPin, RECIPE_CARD_BYTES_MAX, RecipeCard,
+    FALSE_REJECT_PPM_MAX, LineTiming, ModelPin, RECIPE_CARD_BYTES_MAX, RecipeCard, Registration,
     SMALLEST_DEFECT_PX_MAX, TIME_MS_MAX,
 };
 pub use error::RecipeError;

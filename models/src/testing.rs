@@ -5,6 +5,8 @@
 //! all that the tests of pipelines need.
 
 use crate::package::*;
+use crate::picture::Picture;
+use crate::registration::Pose;
 use crate::tensor::TensorSpec;
 use std::path::Path;
 use tract_core::internal::*;
@@ -164,4 +166,31 @@ fn one(
 
 fn dims(shape: &[usize]) -> TVec<TDim> {
     shape.iter().map(|&d| d.to_dim()).collect()
+}
+
+/// A picture of a part of many blobs on a plain ground, without symmetry, lying at `pose`; `light` scales
+/// its grey values.
+pub fn part_at(width: u32, height: u32, pose: &Pose, light: f64) -> Picture {
+    let unit = f64::from(width.max(height));
+    let place = |i: u32, n: u32| (f64::from(i) + 0.5 - f64::from(n) / 2.0) / unit;
+    let (sin, cos) = pose.rotation.sin_cos();
+    let mut rgb = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            // Back from the query to the reference.
+            let (dx, dy) = (place(x, width) - pose.shift[0], place(y, height) - pose.shift[1]);
+            let (u, v) = ((cos * dx + sin * dy) / pose.scale, (cos * dy - sin * dx) / pose.scale);
+            let blob = |i: u32| {
+                let turn = f64::from(i) * 2.4;
+                let out = 0.05 + 0.018 * f64::from(i);
+                let (bx, by) = (out * turn.cos(), out * turn.sin() * f64::from(height) / unit);
+                let size = 0.02 + 0.004 * f64::from(i % 5);
+                (1.0 - (u - bx).hypot(v - by) / size).clamp(0.0, 0.35) / 0.35
+            };
+            let shade: f64 = (0..18).map(|i| blob(i) * if i % 3 == 0 { -60.0 } else { 90.0 }).sum();
+            let grey = ((100.0 + shade) * light).clamp(0.0, 255.0) as u8;
+            rgb.extend([grey, grey, grey]);
+        }
+    }
+    Picture::from_rgb8(width, height, rgb).unwrap()
 }

@@ -5,6 +5,7 @@
 //! function of this file's first half.
 
 use crate::calibration::bonferroni;
+use crate::registration::Pose;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -356,6 +357,29 @@ pub struct LatencyRecord {
     pub total: u64,
 }
 
+/// How a part that was registered lay against the first good part.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoseRecord {
+    /// Degrees, clockwise as seen.
+    pub rotation: f32,
+    /// 1 for the same size.
+    pub scale: f32,
+    /// To the right and down, as shares of the longest side of what is inspected.
+    pub shift: [f32; 2],
+}
+
+impl PoseRecord {
+    /// `None` for a part that lies as taught, or was not registered.
+    pub fn of(pose: &Pose) -> Option<Self> {
+        (*pose != Pose::IDENTITY).then(|| Self {
+            rotation: pose.rotation.sin().atan2(pose.rotation.cos()).to_degrees() as f32,
+            scale: pose.scale as f32,
+            shift: pose.shift.map(|v| v as f32),
+        })
+    }
+}
+
 /// One line of JSON: the result of a part for the world outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -374,6 +398,9 @@ pub struct VerdictRecord {
     pub p_value: f64,
     /// Worst first.
     pub regions: Vec<Region>,
+    /// How the part lay, if it was turned or shifted before it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pose: Option<PoseRecord>,
     /// Time of each stage.
     pub latency_us: LatencyRecord,
     /// Model id.
@@ -396,6 +423,7 @@ impl VerdictRecord {
             score: if score.is_finite() { score.clamp(0.0, 1.0) } else { 1.0 },
             p_value: if p_value.is_finite() { p_value.clamp(0.0, 1.0) } else { 0.0 },
             regions: Vec::new(),
+            pose: None,
             latency_us: LatencyRecord::default(),
             model: String::new(),
             recipe: None,

@@ -157,3 +157,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_pose_is_told_only_of_parts_that_lay_otherwise() {
+    assert_eq!(PoseRecord::of(&Pose::IDENTITY), None);
+    // Once around and a quarter more is a quarter.
+    let turns = Pose { rotation: 2.5 * std::f64::consts::PI, scale: 1.5, shift: [0.25, -0.5] };
+    let told = PoseRecord::of(&turns).expect("a pose");
+    assert!((told.rotation - 90.0).abs() < 1e-3, "{told:?}");
+    assert_eq!((told.scale, told.shift), (1.5, [0.25, -0.5]));
+}

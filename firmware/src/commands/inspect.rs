@@ -67,6 +67,9 @@ pub fn run(args: &InspectArgs) -> Ended {
     if let Some(ppm) = args.false_reject_ppm {
         settings.false_reject_ppm = ppm;
     }
+    if let Some(how) = args.registration {
+        settings.registration = how;
+    }
     let loaded = session::load_model(&args.model, recipe.as_ref())?;
     let names = session::names_of(&loaded.package, recipe.as_ref());
     let ppm = settings.false_reject_ppm;

@@ -119,6 +119,7 @@ fn make_recipe(
         smallest_defect_px: args.smallest_defect,
         model: ModelPin { id: package.id().to_owned(), hash: package.hash().to_owned() },
         region_of_interest: args.region,
+        registration: args.registration,
         line: LineTiming::default(),
     };
     let mut recipe = Recipe::new(card, pictures.to_vec()).map_err(Failure::usage)?;

@@ -8,6 +8,7 @@ use crate::map::Map;
 use crate::oneprompt::{Features, OnePrompt};
 use crate::package::ImagePrior;
 use crate::picture::{Picture, Rect};
+use crate::registration::{Affine, Locator, Pose};
 use crate::student_t::position::Enrolment;
 use crate::student_t::{LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPrior};
 
@@ -16,6 +17,36 @@ pub(super) struct EnrolledPrompt {
     pub(super) features: Features,
     /// Pooled features, length one.
     unit: Vec<f32>,
+    place: Place,
+}
+
+/// Where a part lies in its picture, against the first prompt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) pose: Pose,
+    aspect: f64,
+}
+
+impl Place {
+    /// Looks for the part in `area`; without a locator it lies as taught.
+    pub(super) fn find(locator: &mut Option<Locator>, picture: &Picture, area: Rect) -> Place {
+        let pose = locator.as_mut().map_or(Pose::IDENTITY, |l| l.find(picture, area));
+        Place { pose, aspect: f64::from(area.w) / f64::from(area.h) }
+    }
+
+    /// From cells of a grid over the first prompt's area to cells of one over this picture's; `None` if
+    /// they are the same.
+    pub(super) fn map(&self, (columns, rows): (u32, u32)) -> Option<Affine> {
+        let moved = self.pose != Pose::IDENTITY;
+        moved.then(|| self.pose.affine(columns as usize, rows as usize, self.aspect))
+    }
+
+    /// Zeroes what this picture does not show.
+    pub(super) fn hide_unseen(&self, map: &mut Map) {
+        if let Some(affine) = self.map((map.width, map.height)) {
+            affine.hide_unseen(&mut map.values, map.width as usize);
+        }
+    }
 }
 
 /// What the other prompts say about one prompt.
@@ -87,6 +118,7 @@ pub(super) fn encode_prompts(
     model: &mut OnePrompt,
     prompts: &[Picture],
     settings: &Settings,
+    locator: &mut Option<Locator>,
 ) -> Result<Vec<EnrolledPrompt>, InspectError> {
     let first = prompts.first().ok_or(InspectError::PromptCount { given: 0 })?;
     if prompts.len() > PROMPTS_MAX {
@@ -102,11 +134,14 @@ pub(super) fn encode_prompts(
             if !fits(given, expected, exact) {
                 return Err(InspectError::Size { prompt: Some(index), given, expected });
             }
+            let area = settings.region_of_interest.unwrap_or(prompt.bounds());
+            let place = Place::find(locator, prompt, area);
+            let map = place.map(model.input_size());
             let encoded = model
-                .encode_region(prompt, settings.region_of_interest)
+                .encode_region(prompt, settings.region_of_interest, map.as_ref())
                 .map_err(|error| InspectError::Prompt { index, error })?;
             let unit = unit(encoded.features.pooled());
-            Ok(EnrolledPrompt { features: encoded.features, unit })
+            Ok(EnrolledPrompt { features: encoded.features, unit, place })
         })
         .collect()
 }
@@ -192,12 +227,15 @@ pub(super) fn leave_one_out(
         let chosen = most_alike(prompts, query, Some(i));
         let mut change = model.segment_full(query, &prompts[chosen].features)?.change;
         field.change_mask.apply(&mut change.values);
+        prompt.place.hide_unseen(&mut change);
         changes.push(change);
         let mut others = positions.posterior_without(i)?;
         let (width, height) = others.size();
-        let mut values = others.ratio_map(query.patches().values)?.to_vec();
-        field.position_mask.apply(&mut values);
-        ratios.push(Map { width: width as u32, height: height as u32, values });
+        let values = others.ratio_map(query.patches().values)?.to_vec();
+        let mut ratio = Map { width: width as u32, height: height as u32, values };
+        field.position_mask.apply(&mut ratio.values);
+        prompt.place.hide_unseen(&mut ratio);
+        ratios.push(ratio);
     }
     let (Some(change), Some(ratio)) = (changes.first(), ratios.first()) else {
         return Ok(LeaveOneOut::default());

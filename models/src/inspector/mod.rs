@@ -27,12 +27,13 @@ use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
 use crate::picture::{Picture, Rect};
 use crate::regions::{Placement, flatten_specks, regions};
+use crate::registration::Locator;
 use crate::student_t::{LowRankPosterior, PositionPosterior, StudentT};
 use crate::verdict::{
     Decision, FalseRejectRate, Reason, Region, Testimony, Witness, WitnessReport, decide,
 };
 use enrol::{
-    EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, encode_prompts, enrol_images,
+    EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, Place, encode_prompts, enrol_images,
     enrol_positions, leave_one_out, most_alike,
 };
 use std::time::Instant;
@@ -60,6 +61,7 @@ pub struct Inspector {
     model: OnePrompt,
     prompts: Vec<EnrolledPrompt>,
     field: Field,
+    locator: Option<Locator>,
     rate: FalseRejectRate,
     smallest_px: u32,
     position: PositionPosterior,
@@ -80,6 +82,7 @@ struct Look {
     /// `delta / D` per patch.
     position: Map,
     image_q: f64,
+    place: Place,
 }
 
 impl Inspector {
@@ -94,7 +97,8 @@ impl Inspector {
         settings: Settings,
     ) -> Result<Self, InspectError> {
         let rate = checked_rate(settings.false_reject_ppm)?;
-        let enrolled = encode_prompts(&mut model, prompts, &settings)?;
+        let mut locator = locator(prompts, &settings)?;
+        let enrolled = encode_prompts(&mut model, prompts, &settings, &mut locator)?;
         let own = model.segment_full(&enrolled[0].features, &enrolled[0].features)?.change;
         let map_size = (own.width as usize, own.height as usize);
         let field = Field::new(&model, &prompts[0], &settings, map_size)?;
@@ -105,6 +109,7 @@ impl Inspector {
         Ok(Inspector {
             prompts: enrolled,
             field,
+            locator,
             rate,
             smallest_px: settings.smallest_defect_px,
             position: positions.posterior()?,
@@ -236,8 +241,12 @@ impl Inspector {
             let given = (query.width(), query.height());
             return Err(InspectError::Size { prompt: None, given, expected: self.field.size });
         }
-        let encoded = self.model.encode_region(query, self.field.region)?;
-        latency.preprocess = encoded.preprocess_us;
+        let start = Instant::now();
+        let place = Place::find(&mut self.locator, query, self.field.area_of(query));
+        let locate_us = micros_since(start);
+        let map = place.map(self.model.input_size());
+        let encoded = self.model.encode_region(query, self.field.region, map.as_ref())?;
+        latency.preprocess = locate_us + encoded.preprocess_us;
         latency.encode = encoded.encode_us;
         let features = encoded.features;
         let chosen = most_alike(&self.prompts, &features, None);
@@ -252,12 +261,14 @@ impl Inspector {
         self.field.position_mask.apply(&mut position.values);
         self.left_out.change_habit.apply(&mut change.values);
         self.left_out.position_habit.apply(&mut position.values);
+        place.hide_unseen(&mut change);
+        place.hide_unseen(&mut position);
         for (wide, value) in self.pooled.iter_mut().zip(features.pooled()) {
             *wide = f64::from(*value);
         }
         let image_q = self.image.q(&self.pooled);
         latency.score = micros_since(start);
-        Ok(Look { change, nearest: segmented.nearest, position, image_q })
+        Ok(Look { change, nearest: segmented.nearest, position, image_q, place })
     }
 
     fn judge(&self, mut look: Look, query: &Picture, mut latency: StageLatency) -> Inspection {
@@ -286,6 +297,7 @@ impl Inspector {
             regions,
             map: Some(fused),
             area,
+            pose: look.place.pose,
             latency,
         }
     }
@@ -315,7 +327,13 @@ impl Inspector {
         }
         let mut fused = fuse(&card.fusion, &look.change, &look.nearest, &position);
         self.field.change_mask.apply(&mut fused.values);
-        fused
+        look.place.hide_unseen(&mut fused);
+        // Back to where the part lies in its own picture.
+        let there = look.place.map((fused.width, fused.height));
+        match there.and_then(|map| map.inverse()) {
+            Some(back) => fused.seen_through(&back),
+            None => fused,
+        }
     }
 
     /// Regions of a rejected part. A part rejected for something local always shows where: if
@@ -330,6 +348,14 @@ impl Inspector {
         }
         regions(fused, area, level.min(REGION_FALLBACK * fused.max()), 0)
     }
+}
+
+/// Looks for parts like the first prompt, if that is wanted.
+fn locator(prompts: &[Picture], settings: &Settings) -> Result<Option<Locator>, InspectError> {
+    let first = prompts.first().ok_or(InspectError::PromptCount { given: 0 })?;
+    let area = settings.region_of_interest.unwrap_or(first.bounds());
+    area.check_within(first.width(), first.height()).map_err(InspectError::RegionOfInterest)?;
+    Ok(Locator::new(first, area, settings.registration))
 }
 
 fn checked_rate(ppm: u32) -> Result<FalseRejectRate, InspectError> {

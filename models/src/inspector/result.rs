@@ -3,12 +3,13 @@
 use crate::calibration::ImageScore;
 use crate::map::Map;
 use crate::picture::Rect;
+use crate::registration::Pose;
 use crate::verdict::{Decision, Reason, Region, Witness, WitnessReport};
 
 /// Time of the inspector's stages, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StageLatency {
-    /// Crop, resize, normalise.
+    /// Registration, crop, resize, normalise.
     pub preprocess: u64,
     /// The encode graph.
     pub encode: u64,
@@ -36,6 +37,9 @@ pub struct Inspection {
     pub map: Option<Map>,
     /// The rectangle of the query picture that the map covers.
     pub area: Rect,
+    /// How the part lies against the first prompt; as taught where parts are not registered, or where no
+    /// other place was convincing.
+    pub pose: Pose,
     /// Time of each stage.
     pub latency: StageLatency,
 }
@@ -51,6 +55,7 @@ impl Inspection {
             regions: Vec::new(),
             map: None,
             area: Rect { x: 0, y: 0, w: 0, h: 0 },
+            pose: Pose::IDENTITY,
             latency,
         }
     }

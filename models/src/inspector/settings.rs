@@ -3,8 +3,8 @@
 use crate::calibration::CalibrationError;
 use crate::oneprompt::ModelError;
 use crate::picture::{PictureError, Rect};
-use crate::recipe::IgnoreMask;
 pub use crate::recipe::PROMPTS_MAX;
+use crate::recipe::{IgnoreMask, Registration};
 use crate::student_t::StudentTError;
 use crate::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
 use std::fmt;
@@ -23,6 +23,9 @@ pub struct Settings {
     pub smallest_defect_px: u32,
     /// Only this part of every picture is looked at. Pictures must then all have one size.
     pub region_of_interest: Option<Rect>,
+    /// Whether parts are turned and shifted onto the first prompt before they are judged. Places that the
+    /// first prompt does not show are then not judged, and the ignore mask goes with the part.
+    pub registration: Registration,
     /// Where differences are to be ignored. The mask lies over the whole picture (not over the
     /// region of interest) and is stretched to it.
     pub ignore: Option<IgnoreMask>,
@@ -34,6 +37,7 @@ impl Default for Settings {
             false_reject_ppm: 1000,
             smallest_defect_px: 0,
             region_of_interest: None,
+            registration: Registration::Off,
             ignore: None,
         }
     }

@@ -3,8 +3,10 @@
 use super::*;
 use crate::engine::Graph;
 use crate::package::ModelCard;
-use crate::recipe::IgnoreMask;
+use crate::recipe::{IgnoreMask, Registration};
+use crate::registration::Pose;
 use crate::tensor::Tensor;
+use crate::testing::part_at;
 use crate::verdict::{FALSE_REJECT_PPM_MAX, Reason};
 use std::sync::{Arc, Mutex};
 
@@ -446,4 +448,37 @@ fn rare_rejects_need_more_good_parts() {
     assert_eq!(i.needs_more(100_000), None);
     let (some, more) = (i.needs_more(100).expect("more"), i.needs_more(1).expect("more"));
     assert!(some >= 1 && more > some && more <= NEEDS_MORE_MAX, "{some} {more}");
+}
+
+#[test]
+fn a_turned_part_is_judged_in_the_place_it_was_taught_in() {
+    const LONG: u32 = 192;
+    let prompt = part_at(LONG, LONG, &Pose::IDENTITY, 1.0);
+    let pose = Pose { rotation: 0.7, shift: [0.04, -0.03], ..Pose::IDENTITY };
+    let turned = part_at(LONG, LONG, &pose, 1.0);
+    let registered = |registration| {
+        let settings = Settings { registration, false_reject_ppm: 10_000, ..Settings::default() };
+        inspector(std::slice::from_ref(&prompt), settings).0
+    };
+    assert!(!registered(Registration::Off).inspect(&turned).decision.is_pass());
+    let mut any = registered(Registration::Any);
+    let seen = any.inspect(&turned);
+    assert!(seen.decision.is_pass(), "{:?}", seen.witnesses);
+    assert!((seen.pose.rotation - 0.7).abs() < 0.02, "{:?}", seen.pose);
+
+    // A bright spot, in the picture as the camera sees it.
+    let (x, y, side) = (100, 62, 14);
+    let mut rgb = turned.rgb().to_vec();
+    for i in 0..side * side {
+        let at = 3 * ((y + i / side) * LONG as usize + x + i % side);
+        rgb[at..at + 3].copy_from_slice(&[255, 40, 40]);
+    }
+    let spoiled = Picture::from_rgb8(LONG, LONG, rgb).unwrap();
+    let found = any.inspect(&spoiled);
+    assert!(!found.decision.is_pass());
+    let worst = found.regions.first().expect("a region");
+    let centre = (x as u32 + side as u32 / 2, y as u32 + side as u32 / 2);
+    let within = |at: u32, from: u32, length: u32| (from..from + length).contains(&at);
+    assert!(within(centre.0, worst.x, worst.w) && within(centre.1, worst.y, worst.h), "{worst:?}");
+    assert!(worst.w < LONG / 2 && worst.h < LONG / 2, "{worst:?}");
 }

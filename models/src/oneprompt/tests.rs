@@ -108,10 +108,10 @@ fn a_region_is_encoded_alone() {
     let package = write_tiny_package(dir.path());
     let mut model = OnePrompt::load(&package, EngineKind::Tract, 1).unwrap();
     let right = Some(Rect { x: 16, y: 0, w: 16, h: 32 });
-    let clean = model.encode_region(&spotted(), right).unwrap();
+    let clean = model.encode_region(&spotted(), right, None).unwrap();
     assert_eq!(clean.features, model.encode(&grey(100)).unwrap());
     let outside = Some(Rect { x: 30, y: 0, w: 16, h: 32 });
-    assert!(matches!(model.encode_region(&spotted(), outside), Err(ModelError::Picture(_))));
+    assert!(matches!(model.encode_region(&spotted(), outside, None), Err(ModelError::Picture(_))));
 }
 
 #[test]

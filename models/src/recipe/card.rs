@@ -34,9 +34,47 @@ pub struct RecipeCard {
     /// The part of the camera's picture that is judged; all of it if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region_of_interest: Option<Rect>,
+    /// Whether parts are turned and shifted onto the first prompt before they are judged.
+    #[serde(default, skip_serializing_if = "Registration::is_off")]
+    pub registration: Registration,
     /// Timing of this product where it differs from the machine's.
     #[serde(default, skip_serializing_if = "LineTiming::is_empty")]
     pub line: LineTiming,
+}
+
+/// How far a part may lie from where it was taught and still be the same part, judged in the place that it
+/// was taught in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Parts are judged as they lie.
+    #[default]
+    Off,
+    /// Turned by up to 15 degrees, shifted by up to a fifth of the picture. A part that lies farther off, an
+    /// upside-down one for instance, is judged as it lies.
+    Small,
+    /// Turned any way. Right only where the way a part lies does not matter.
+    Any,
+}
+
+impl std::str::FromStr for Registration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Registration::Off),
+            "small" => Ok(Registration::Small),
+            "any" => Ok(Registration::Any),
+            other => Err(format!("'{other}' is not one of off, small, any")),
+        }
+    }
+}
+
+impl Registration {
+    /// Whether nothing is registered.
+    pub fn is_off(&self) -> bool {
+        *self == Registration::Off
+    }
 }
 
 /// A model, by name and content.

@@ -11,6 +11,7 @@ fn card() -> RecipeCard {
         smallest_defect_px: 4,
         model: ModelPin { id: "tiny".to_string(), hash: "a".repeat(64) },
         region_of_interest: Some(Rect { x: 2, y: 0, w: 16, h: 20 }),
+        registration: Registration::Any,
         line: LineTiming { travel_ms: Some(900), ..LineTiming::default() },
     }
 }
@@ -201,11 +202,13 @@ proptest! {
     fn parse_undoes_emit(
         name in "[a-z0-9_-]{1,64}", id in "[a-z0-9_-]{1,64}", hash in "[0-9a-f]{64}",
         version in 1u32.., ppm in 1..=FALSE_REJECT_PPM_MAX, px in 1..=SMALLEST_DEFECT_PX_MAX,
-        region_of_interest in rects(), line in timings(),
+        region_of_interest in rects(), line in timings(), how in 0..3usize,
     ) {
+        let all = [Registration::Off, Registration::Small, Registration::Any];
         let card = RecipeCard {
             name, version, false_reject_ppm: ppm, smallest_defect_px: px,
             model: ModelPin { id, hash }, region_of_interest, line,
+            registration: all[how],
         };
         prop_assert_eq!(RecipeCard::parse(&card.emit().unwrap()), Ok(card));
     }

@@ -62,6 +62,16 @@ impl Cholesky {
         x
     }
 
+    /// `A^-1 b`.
+    pub(crate) fn solve(&self, b: &[f64]) -> Vec<f64> {
+        let mut x = self.solve_lower(b);
+        for i in (0..self.dim).rev() {
+            let below: f64 = (i + 1..self.dim).map(|j| self.lower[j * self.dim + i] * x[j]).sum();
+            x[i] = (x[i] - below) / self.lower[i * self.dim + i];
+        }
+        x
+    }
+
     /// `b^T A^-1 b`.
     pub(crate) fn quadratic(&self, b: &[f64]) -> f64 {
         let w = self.solve_lower(b);
@@ -201,6 +211,8 @@ mod tests {
         assert!((chol.logdet() - 8f64.ln()).abs() < 1e-14);
         // A^-1 = 1/8 [[3,-2],[-2,4]]; b = (1,1): (3-4+4)/8
         assert!((chol.quadratic(&[1.0, 1.0]) - 3.0 / 8.0).abs() < 1e-14);
+        let x = chol.solve(&[1.0, 1.0]);
+        assert!((x[0] - 1.0 / 8.0).abs() < 1e-14 && (x[1] - 2.0 / 8.0).abs() < 1e-14, "{x:?}");
         assert!(Cholesky::new(2, &[1.0, 2.0, 2.0, 1.0]).is_none());
         assert!(Cholesky::new(1, &[f64::NAN]).is_none());
     }

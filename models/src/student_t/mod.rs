@@ -18,7 +18,7 @@
 //! enough is said there.
 
 pub mod diagonal;
-mod linalg;
+pub(crate) mod linalg;
 pub mod low_rank;
 pub mod merge;
 pub mod niw;

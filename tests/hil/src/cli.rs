@@ -6,6 +6,9 @@ use crate::arch::Arch;
 use crate::fail::{Fail, Outcome};
 use crate::scenarios;
 
+/// Most VMs at a time; each has a gigabyte and two processors.
+const JOBS_MAX: usize = 8;
+
 /// How it is used.
 pub const USAGE: &str = "\
 cargo xtask hil: the real binary against the real Linux drivers, in a VM (docs/hil.md)
@@ -13,6 +16,7 @@ cargo xtask hil: the real binary against the real Linux drivers, in a VM (docs/h
   --list              the scenarios and what each shows
   --scenario NAME     only this one; give it again for more
   --arch ARCH         x86_64 (default) or aarch64
+  --jobs N            so many VMs at a time (default 1); most of a scenario is waiting
   --firmware FILE     this binary instead of building one
   --accel kvm|tcg     do not try, use this
   --allow-skip        exit 0 where QEMU or the packages are not to be had
@@ -31,6 +35,8 @@ pub struct Cli {
     pub scenarios: Vec<String>,
     /// The architecture.
     pub arch: Arch,
+    /// How many VMs run at a time.
+    pub jobs: usize,
     /// A binary that is there already.
     pub firmware: Option<PathBuf>,
     /// `kvm` or `tcg`, without trying.
@@ -55,6 +61,7 @@ impl Cli {
             list: false,
             scenarios: Vec::new(),
             arch: Arch::X86_64,
+            jobs: 1,
             firmware: None,
             accel: None,
             allow_skip: false,
@@ -77,6 +84,7 @@ impl Cli {
                 "--list" => cli.list = true,
                 "--scenario" => cli.scenarios.push(known(value()?)?),
                 "--arch" => cli.arch = Arch::named(&value()?)?,
+                "--jobs" => cli.jobs = jobs(&value()?)?,
                 "--firmware" => cli.firmware = Some(PathBuf::from(value()?)),
                 "--accel" => cli.accel = Some(accel(value()?)?),
                 "--allow-skip" => cli.allow_skip = true,
@@ -96,6 +104,11 @@ fn known(name: String) -> Outcome<String> {
         true => Ok(name),
         false => Err(Fail::Use(format!("no scenario '{name}'; there are {}", names.join(", ")))),
     }
+}
+
+fn jobs(text: &str) -> Outcome<usize> {
+    let count = text.parse().ok().filter(|count| (1..=JOBS_MAX).contains(count));
+    count.ok_or_else(|| Fail::Use(format!("--jobs is '{text}'; 1 to {JOBS_MAX} are possible")))
 }
 
 fn accel(name: String) -> Outcome<String> {
@@ -118,6 +131,7 @@ mod tests {
         let cli = parse("hil --arch aarch64 --scenario part --keep --json").unwrap();
         assert_eq!((cli.arch, cli.keep, cli.json), (Arch::Aarch64, true, true));
         assert_eq!(cli.scenarios, ["part"]);
+        assert_eq!((cli.jobs, parse("hil --jobs 3").unwrap().jobs), (1, 3));
         assert!(parse("hil --list").unwrap().list);
         assert!(parse("").unwrap().help);
     }
@@ -129,6 +143,7 @@ mod tests {
         assert!(wrong("hil --arch mips").contains("'mips'"));
         assert!(wrong("hil --scenario lunch").contains("there are part"));
         assert!(wrong("hil --scenario").contains("needs a value"));
+        assert!(wrong("hil --jobs 0").contains("1 to 8"));
         assert!(wrong("hil --fast").contains("'--fast' is no option"));
         assert!(wrong("hil --accel magic").contains("kvm and tcg"));
     }

@@ -29,6 +29,9 @@ mod wire;
 
 use std::io::Read;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use serde_json::json;
@@ -98,17 +101,29 @@ fn run(cli: &Cli) -> Outcome<usize> {
         true => cli.arch == Arch::X86_64 || scenario.on_aarch64,
         false => cli.scenarios.iter().any(|name| name == scenario.name),
     };
-    let mut failed = 0;
-    for scenario in scenarios::ALL.iter().filter(wanted) {
-        let started = Instant::now();
-        let (report, result) = one(cli, &prepared, scenario);
-        let seconds = started.elapsed().as_secs_f64();
-        let skipped = cli.allow_skip && matches!(result, Err(Fail::TooSlow(_)));
-        failed += usize::from(result.is_err() && !skipped);
-        tell(cli, scenario, &report, &result, seconds);
-    }
+    let ahead = Mutex::new(scenarios::ALL.iter().filter(wanted));
+    let failed = AtomicUsize::new(0);
+    let work = || {
+        while let Some(scenario) = next(&ahead) {
+            let started = Instant::now();
+            let (report, result) = one(cli, &prepared, scenario);
+            let seconds = started.elapsed().as_secs_f64();
+            let skipped = cli.allow_skip && matches!(result, Err(Fail::TooSlow(_)));
+            failed.fetch_add(usize::from(result.is_err() && !skipped), Ordering::Relaxed);
+            tell(cli, scenario, &report, &result, seconds);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..cli.jobs {
+            scope.spawn(work);
+        }
+    });
     println!("hil: all in {:.1} s", started.elapsed().as_secs_f64());
-    Ok(failed)
+    Ok(failed.into_inner())
+}
+
+fn next<T>(ahead: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    ahead.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
 fn one(cli: &Cli, prepared: &Prepared, scenario: &Scenario) -> (Report, Outcome<()>) {
@@ -156,15 +171,18 @@ fn tell(cli: &Cli, scenario: &Scenario, report: &Report, result: &Outcome<()>, s
         println!("{record}");
         return;
     }
-    println!("\n== {}: {verdict} in {seconds:.1} s: {}", scenario.name, scenario.about);
+    // In one piece: other scenarios talk too.
+    let mut text =
+        format!("\n== {}: {verdict} in {seconds:.1} s: {}\n", scenario.name, scenario.about);
     for missing in &report.device_side_only {
-        println!("   DEVICE SIDE ONLY: {missing}");
+        text.push_str(&format!("   DEVICE SIDE ONLY: {missing}\n"));
     }
     for (what, value) in &report.notes {
-        println!("   {what}: {value}");
+        text.push_str(&format!("   {what}: {value}\n"));
     }
-    print!("{}", report.table);
+    text.push_str(&report.table);
     if let Some(why) = why {
-        println!("   FAILED: {why}");
+        text.push_str(&format!("   FAILED: {why}\n"));
     }
+    print!("{text}");
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use touchstone_models::recipe::Registration;
 
 use super::variant::Variant;
 
@@ -38,6 +39,10 @@ pub struct EvalArgs {
     /// False-reject rate of the product's verdicts, in parts per million.
     #[arg(long, value_name = "PPM", default_value_t = 1000)]
     pub false_reject_ppm: u32,
+    /// Turn and shift pictures onto the first prompt before the product judges them: off, small or any, the
+    /// same for all categories.
+    #[arg(long, value_name = "HOW", default_value = "off")]
+    pub registration: Registration,
     /// Only these sets, or `set/category`.
     #[arg(long, value_delimiter = ',')]
     pub sets: Vec<String>,

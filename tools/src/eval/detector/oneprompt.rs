@@ -49,7 +49,15 @@ impl OnePromptDetector {
             DetectorKind::Product => (true, false),
             _ => (false, true),
         };
-        let settings = Settings { false_reject_ppm: args.false_reject_ppm, ..Settings::default() };
+        anyhow::ensure!(
+            args.registration.is_off() || args.detector == DetectorKind::Product,
+            "--registration is the product's; give --detector product with it"
+        );
+        let settings = Settings {
+            false_reject_ppm: args.false_reject_ppm,
+            registration: args.registration,
+            ..Settings::default()
+        };
         Ok(Self {
             product: match product {
                 true => Some(Product::Idle(Box::new(load()?), settings)),
