@@ -134,6 +134,7 @@ const TEACH_EXAMPLES: &str = "\
 Examples:
   touchstone teach --name bracket good1.png good2.png good3.png
   touchstone teach --name bracket --camera --config touchstone.toml --count 5
+  touchstone teach --name bracket --keep 10 shift/*.png
   touchstone teach --name bracket --false-reject-ppm 200 --smallest-defect 12 good*.png
 
 Teaching again into the same folder makes the next version of the recipe.";
@@ -156,9 +157,13 @@ pub struct TeachArgs {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "camera",
           value_parser = clap::value_parser!(u32).range(1..=PROMPTS_MAX as i64))]
     pub count: u32,
-    /// Pictures of good parts (PNG or JPEG), 1 to 32
+    /// Pictures of good parts (PNG or JPEG), 1 to 256
     #[arg(value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
+    /// Keep at most so many of them: those that stand for the others best. The others are only
+    /// tried [default: as many as a recipe holds, 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=PROMPTS_MAX as i64))]
+    pub keep: Option<u32>,
     /// Folder of the recipe [default: a folder NAME here]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -86,8 +86,17 @@ fn what_was_taught_can_be_used_shown_verified_and_taught_again() {
     desk.run("teach --model ./tiny --name other --out bracket a.png")
         .fails(2, &["'bracket'", "--out"]);
     desk.run("teach --model ./tiny --name Bad/Name a.png").fails(2, &["name"]);
-    let many = vec!["a.png"; 33].join(" ");
-    desk.run(&format!("teach --model ./tiny --name many {many}")).fails(2, &["33", "at most 32"]);
+    let many = vec!["a.png"; 257].join(" ");
+    desk.run(&format!("teach --model ./tiny --name many {many}")).fails(2, &["257", "at most 256"]);
+    // Three times the same stands for nothing that one does not.
+    let few = desk.run("teach --model ./tiny --name few --keep 2 a.png a.png a.png b.png c.png");
+    few.ends(0);
+    for text in ["2 good parts", "chosen from 5", "of the 3 others 3 pass"] {
+        assert!(few.out.contains(text), "{few:?}");
+    }
+    // A bad part among the good ones is named.
+    let fooled = desk.run("teach --model ./tiny --name few --keep 1 a.png b.png bad.png c.png");
+    assert!(fooled.ends(0).out.contains("LOOK AT bad.png: a good part that"), "{fooled:?}");
 }
 
 #[test]

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::info;
-use touchstone_models::inspector::{Inspector, SuspiciousPrompt};
+use touchstone_models::inspector::{
+    Choice, GOOD_PARTS_MAX, Inspector, Settings, SuspiciousPrompt, choose_prompts,
+};
+use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::{
     IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, RECIPE_FILE, Recipe, RecipeCard,
 };
-use touchstone_models::verdict::Witness;
+use touchstone_models::verdict::{Decision, Witness};
 
 use crate::cli::TeachArgs;
 use crate::exit::{Done, Ended, Failure};
@@ -18,7 +21,7 @@ use crate::inspection::Judge;
 use crate::out_folder::OutFolder;
 use crate::session;
 use crate::settings::{self, RunConfig};
-use crate::terminal::Lines;
+use crate::terminal::{Lines, Progress};
 
 /// How long the camera may take for one picture.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,10 +42,9 @@ struct GoodPart {
 /// failure (hardware). Nothing is written then.
 pub fn run(args: &TeachArgs) -> Ended {
     let dir = args.out.clone().unwrap_or_else(|| PathBuf::from(&args.name));
-    if args.images.len() > PROMPTS_MAX {
+    if args.images.len() > GOOD_PARTS_MAX {
         return Err(Failure::Use(format!(
-            "{} good parts were given, a recipe holds at most {PROMPTS_MAX}; keep the most \
-             different ones",
+            "{} good parts were given, at most {GOOD_PARTS_MAX} can be chosen from; leave some out",
             args.images.len()
         )));
     }
@@ -53,8 +55,8 @@ pub fn run(args: &TeachArgs) -> Ended {
     };
     let _parent = OutFolder::prepare(parent, "--out")?;
     let version = next_version(&dir, &args.name)?;
-    let loaded = session::load_model(&args.model, None)?;
-    let parts = good_parts(args)?;
+    let mut loaded = session::load_model(&args.model, None)?;
+    let (parts, others) = choose(args, &mut loaded.model, good_parts(args)?)?;
     let pictures: Vec<Picture> = parts.iter().map(|p| p.picture.clone()).collect();
     let recipe = make_recipe(args, version, &loaded.package, &pictures)?;
     let settings = session::settings_of(&recipe);
@@ -62,8 +64,62 @@ pub fn run(args: &TeachArgs) -> Ended {
 
     let suspicious = inspector.suspicious_prompts();
     self_test(&mut inspector, &parts, &suspicious)?;
+    let rejected = rejected_of(&mut inspector, &others);
     recipe.save(&dir).map_err(Failure::usage)?;
-    report(args, &dir, &recipe, &inspector, &parts, &suspicious)
+    let taught = Taught { parts: &parts, others: others.len(), rejected, suspicious };
+    report(args, &dir, &recipe, &inspector, &taught)
+}
+
+/// What became of the good parts.
+struct Taught<'a> {
+    /// The prompts.
+    parts: &'a [GoodPart],
+    /// How many more there were.
+    others: usize,
+    /// Those of them that the recipe rejects, and why.
+    rejected: Vec<(String, Decision)>,
+    suspicious: Vec<SuspiciousPrompt>,
+}
+
+/// Divides the good parts into prompts and others; all are prompts where there is room.
+fn choose(
+    args: &TeachArgs,
+    model: &mut OnePrompt,
+    parts: Vec<GoodPart>,
+) -> Result<(Vec<GoodPart>, Vec<GoodPart>), Failure> {
+    let keep = args.keep.map_or(PROMPTS_MAX, |keep| keep as usize);
+    if parts.len() <= keep {
+        return Ok((parts, Vec::new()));
+    }
+    let pictures: Vec<&Picture> = parts.iter().map(|p| &p.picture).collect();
+    let settings = Settings {
+        region_of_interest: args.region,
+        registration: args.registration,
+        ..Settings::default()
+    };
+    let mut progress = Progress::without_lines(parts.len() as u64, "choose");
+    let chosen = choose_prompts(model, &pictures, &settings, keep, || progress.step());
+    drop(progress);
+    let chosen = chosen.map_err(session::inspect_failure)?;
+    for Choice { index, stands_for } in &chosen {
+        let name = &parts[*index].name;
+        match stands_for.as_slice() {
+            [] => info!("kept {name}: no other is like it"),
+            others => info!("kept {name}: it stands for {} more", others.len()),
+        }
+    }
+    let kept = |index: usize| chosen.iter().any(|choice| choice.index == index);
+    let numbered = parts.into_iter().enumerate();
+    let (prompts, others): (Vec<_>, Vec<_>) = numbered.partition(|(index, _)| kept(*index));
+    let plain = |numbered: Vec<(usize, GoodPart)>| numbered.into_iter().map(|(_, p)| p).collect();
+    Ok((plain(prompts), plain(others)))
+}
+
+/// The good parts among `others` that the recipe rejects: some may be, at the rate that was asked for.
+fn rejected_of(inspector: &mut Inspector, others: &[GoodPart]) -> Vec<(String, Decision)> {
+    let judged = others.iter().map(|part| (&part.name, inspector.judge(&part.picture).decision));
+    let rejected = judged.filter(|(_, decision)| !decision.is_pass());
+    rejected.map(|(name, decision)| (name.clone(), decision)).collect()
 }
 
 fn next_version(dir: &Path, name: &str) -> Result<u32, Failure> {
@@ -161,9 +217,9 @@ fn report(
     dir: &Path,
     recipe: &Recipe,
     inspector: &Inspector,
-    parts: &[GoodPart],
-    suspicious: &[SuspiciousPrompt],
+    taught: &Taught<'_>,
 ) -> Ended {
+    let parts = taught.parts;
     let mut lines = Lines::default();
     let card = &recipe.card;
     let plural = if parts.len() == 1 { "" } else { "s" };
@@ -176,7 +232,18 @@ fn report(
         card.model.id
     ))?;
     lines.line("self test: every good part passes")?;
-    for prompt in suspicious {
+    if taught.others > 0 {
+        lines.line(&format!(
+            "chosen from {}; of the {} others {} pass",
+            parts.len() + taught.others,
+            taught.others,
+            taught.others - taught.rejected.len()
+        ))?;
+    }
+    for (name, decision) in &taught.rejected {
+        lines.line(&format!("LOOK AT {name}: a good part that the recipe rejects ({decision})"))?;
+    }
+    for prompt in &taught.suspicious {
         lines.line(&format!(
             "LOOK AT {}: {} (p = {:.1e}); if it is not a good part, teach again without it",
             parts[prompt.index].name,

@@ -6,6 +6,7 @@
 //!
 //! Whatever goes wrong with a part ends in a reject with a reason, never in an error or a panic.
 
+mod choose;
 mod enrol;
 mod habit;
 mod mask;
@@ -14,6 +15,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use choose::{Choice, GOOD_PARTS_MAX, choose_prompts};
 pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPTS_MAX, Settings};
 
@@ -97,7 +99,7 @@ impl Inspector {
         settings: Settings,
     ) -> Result<Self, InspectError> {
         let rate = checked_rate(settings.false_reject_ppm)?;
-        let mut locator = locator(prompts, &settings)?;
+        let mut locator = locator(prompts.first(), &settings)?;
         let enrolled = encode_prompts(&mut model, prompts, &settings, &mut locator)?;
         let own = model.segment_full(&enrolled[0].features, &enrolled[0].features)?.change;
         let map_size = (own.width as usize, own.height as usize);
@@ -351,8 +353,8 @@ impl Inspector {
 }
 
 /// Looks for parts like the first prompt, if that is wanted.
-fn locator(prompts: &[Picture], settings: &Settings) -> Result<Option<Locator>, InspectError> {
-    let first = prompts.first().ok_or(InspectError::PromptCount { given: 0 })?;
+fn locator(first: Option<&Picture>, settings: &Settings) -> Result<Option<Locator>, InspectError> {
+    let first = first.ok_or(InspectError::PromptCount { given: 0 })?;
     let area = settings.region_of_interest.unwrap_or(first.bounds());
     area.check_within(first.width(), first.height()).map_err(InspectError::RegionOfInterest)?;
     Ok(Locator::new(first, area, settings.registration))
