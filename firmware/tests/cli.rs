@@ -91,7 +91,7 @@ fn what_was_taught_can_be_used_shown_verified_and_taught_again() {
     // Three times the same stands for nothing that one does not.
     let few = desk.run("teach --model ./tiny --name few --keep 2 a.png a.png a.png b.png c.png");
     few.ends(0);
-    for text in ["2 good parts", "chosen from 5", "of the 3 others 3 pass"] {
+    for text in ["2 good parts", "chosen from 5", "of the 3 others 3 pass", "it stands for"] {
         assert!(few.out.contains(text), "{few:?}");
     }
     // A bad part among the good ones is named.

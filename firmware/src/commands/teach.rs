@@ -56,7 +56,7 @@ pub fn run(args: &TeachArgs) -> Ended {
     let _parent = OutFolder::prepare(parent, "--out")?;
     let version = next_version(&dir, &args.name)?;
     let mut loaded = session::load_model(&args.model, None)?;
-    let (parts, others) = choose(args, &mut loaded.model, good_parts(args)?)?;
+    let Chosen { parts, others, stand_for } = choose(args, &mut loaded.model, good_parts(args)?)?;
     let pictures: Vec<Picture> = parts.iter().map(|p| p.picture.clone()).collect();
     let recipe = make_recipe(args, version, &loaded.package, &pictures)?;
     let settings = session::settings_of(&recipe);
@@ -66,7 +66,7 @@ pub fn run(args: &TeachArgs) -> Ended {
     self_test(&mut inspector, &parts, &suspicious)?;
     let rejected = rejected_of(&mut inspector, &others);
     recipe.save(&dir).map_err(Failure::usage)?;
-    let taught = Taught { parts: &parts, others: others.len(), rejected, suspicious };
+    let taught = Taught { parts: &parts, stand_for, others: others.len(), rejected, suspicious };
     report(args, &dir, &recipe, &inspector, &taught)
 }
 
@@ -74,6 +74,8 @@ pub fn run(args: &TeachArgs) -> Ended {
 struct Taught<'a> {
     /// The prompts.
     parts: &'a [GoodPart],
+    /// How many others each stands for; empty where nothing had to be chosen.
+    stand_for: Vec<usize>,
     /// How many more there were.
     others: usize,
     /// Those of them that the recipe rejects, and why.
@@ -81,15 +83,25 @@ struct Taught<'a> {
     suspicious: Vec<SuspiciousPrompt>,
 }
 
+/// The good parts, divided.
+struct Chosen {
+    /// The prompts.
+    parts: Vec<GoodPart>,
+    /// The rest.
+    others: Vec<GoodPart>,
+    /// As in [`Taught`].
+    stand_for: Vec<usize>,
+}
+
 /// Divides the good parts into prompts and others; all are prompts where there is room.
 fn choose(
     args: &TeachArgs,
     model: &mut OnePrompt,
     parts: Vec<GoodPart>,
-) -> Result<(Vec<GoodPart>, Vec<GoodPart>), Failure> {
+) -> Result<Chosen, Failure> {
     let keep = args.keep.map_or(PROMPTS_MAX, |keep| keep as usize);
     if parts.len() <= keep {
-        return Ok((parts, Vec::new()));
+        return Ok(Chosen { parts, others: Vec::new(), stand_for: Vec::new() });
     }
     let pictures: Vec<&Picture> = parts.iter().map(|p| &p.picture).collect();
     let settings = Settings {
@@ -101,18 +113,12 @@ fn choose(
     let chosen = choose_prompts(model, &pictures, &settings, keep, || progress.step());
     drop(progress);
     let chosen = chosen.map_err(session::inspect_failure)?;
-    for Choice { index, stands_for } in &chosen {
-        let name = &parts[*index].name;
-        match stands_for.as_slice() {
-            [] => info!("kept {name}: no other is like it"),
-            others => info!("kept {name}: it stands for {} more", others.len()),
-        }
-    }
+    let stand_for = chosen.iter().map(|Choice { stands_for, .. }| stands_for.len()).collect();
     let kept = |index: usize| chosen.iter().any(|choice| choice.index == index);
     let numbered = parts.into_iter().enumerate();
     let (prompts, others): (Vec<_>, Vec<_>) = numbered.partition(|(index, _)| kept(*index));
     let plain = |numbered: Vec<(usize, GoodPart)>| numbered.into_iter().map(|(_, p)| p).collect();
-    Ok((plain(prompts), plain(others)))
+    Ok(Chosen { parts: plain(prompts), others: plain(others), stand_for })
 }
 
 /// The good parts among `others` that the recipe rejects: some may be, at the rate that was asked for.
@@ -239,6 +245,12 @@ fn report(
             taught.others,
             taught.others - taught.rejected.len()
         ))?;
+    }
+    for (part, count) in parts.iter().zip(&taught.stand_for) {
+        lines.line(&match count {
+            0 => format!("kept {}: no other is like it", part.name),
+            count => format!("kept {}: it stands for {count} more", part.name),
+        })?;
     }
     for (name, decision) in &taught.rejected {
         lines.line(&format!("LOOK AT {name}: a good part that the recipe rejects ({decision})"))?;
