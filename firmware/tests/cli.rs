@@ -88,10 +88,10 @@ fn what_was_taught_can_be_used_shown_verified_and_taught_again() {
     desk.run("teach --model ./tiny --name Bad/Name a.png").fails(2, &["name"]);
     let many = vec!["a.png"; 257].join(" ");
     desk.run(&format!("teach --model ./tiny --name many {many}")).fails(2, &["257", "at most 256"]);
-    // Three times the same stands for nothing that one does not.
+    // Five times the same: one stands for all.
     let few = desk.run("teach --model ./tiny --name few --keep 2 a.png a.png a.png b.png c.png");
     few.ends(0);
-    for text in ["2 good parts", "chosen from 5", "of the 3 others 3 pass", "it stands for"] {
+    for text in ["1 good part,", "chosen from 5; of the 4 others 4 pass", "it stands for 4 more"] {
         assert!(few.out.contains(text), "{few:?}");
     }
     // A bad part among the good ones is named.
