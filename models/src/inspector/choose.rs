@@ -4,11 +4,10 @@
 //! to a prompt. Unlike taking whatever is farthest, that does not begin with the odd ones out, which at
 //! teaching time are more often bad pictures than good variety.
 
-use super::enrol::Place;
-use super::settings::{InspectError, PROMPTS_MAX, Settings, fits};
+use super::enrol::encode_part;
+use super::settings::{InspectError, PROMPTS_MAX, Settings};
 use crate::oneprompt::{OnePrompt, Patches};
 use crate::picture::Picture;
-use crate::registration::Locator;
 
 /// Most good parts to choose from: they are all in memory.
 pub const GOOD_PARTS_MAX: usize = 256;
@@ -40,39 +39,18 @@ pub fn choose_prompts(
     keep: usize,
     mut progress: impl FnMut(),
 ) -> Result<Vec<Choice>, InspectError> {
-    if parts.is_empty() || parts.len() > GOOD_PARTS_MAX {
-        return Err(InspectError::PromptCount { given: parts.len() });
-    }
-    let mut locator = super::locator(parts.first().copied(), settings)?;
+    let first = parts.first().filter(|_| parts.len() <= GOOD_PARTS_MAX);
+    let first = *first.ok_or(InspectError::PromptCount { given: parts.len() })?;
+    let mut locator = super::locator(Some(first), settings)?;
     let mut signatures = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
-        signatures.push(signature_of(model, parts, index, part, settings, &mut locator)?);
+        let (features, _) = encode_part(model, index, part, first, settings, &mut locator)?;
+        signatures.push(signature(&features.patches()));
         progress();
     }
     Ok(choose(parts.len(), keep.clamp(1, PROMPTS_MAX), |a, b| {
         distance(&signatures[a], &signatures[b])
     }))
-}
-
-fn signature_of(
-    model: &mut OnePrompt,
-    parts: &[&Picture],
-    index: usize,
-    part: &Picture,
-    settings: &Settings,
-    locator: &mut Option<Locator>,
-) -> Result<Vec<f32>, InspectError> {
-    let (given, expected) = ((part.width(), part.height()), (parts[0].width(), parts[0].height()));
-    if !fits(given, expected, settings.region_of_interest.is_some()) {
-        return Err(InspectError::Size { prompt: Some(index), given, expected });
-    }
-    let region = settings.region_of_interest;
-    let place = Place::find(locator, part, region.unwrap_or(part.bounds()));
-    let map = place.map(model.input_size());
-    let encoded = model
-        .encode_region(part, region, map.as_ref())
-        .map_err(|error| InspectError::Prompt { index, error })?;
-    Ok(signature(&encoded.features.patches()))
 }
 
 /// Means of the patches over blocks, each of length 1.

@@ -124,26 +124,37 @@ pub(super) fn encode_prompts(
     if prompts.len() > PROMPTS_MAX {
         return Err(InspectError::PromptCount { given: prompts.len() });
     }
-    let expected = (first.width(), first.height());
-    let exact = settings.region_of_interest.is_some();
     prompts
         .iter()
         .enumerate()
         .map(|(index, prompt)| {
-            let given = (prompt.width(), prompt.height());
-            if !fits(given, expected, exact) {
-                return Err(InspectError::Size { prompt: Some(index), given, expected });
-            }
-            let area = settings.region_of_interest.unwrap_or(prompt.bounds());
-            let place = Place::find(locator, prompt, area);
-            let map = place.map(model.input_size());
-            let encoded = model
-                .encode_region(prompt, settings.region_of_interest, map.as_ref())
-                .map_err(|error| InspectError::Prompt { index, error })?;
-            let unit = unit(encoded.features.pooled());
-            Ok(EnrolledPrompt { features: encoded.features, unit, place })
+            let (features, place) = encode_part(model, index, prompt, first, settings, locator)?;
+            let unit = unit(features.pooled());
+            Ok(EnrolledPrompt { features, unit, place })
         })
         .collect()
+}
+
+/// A good part as the `first` one lies: checked against its size, located, encoded. `index` counts from 0.
+pub(super) fn encode_part(
+    model: &mut OnePrompt,
+    index: usize,
+    part: &Picture,
+    first: &Picture,
+    settings: &Settings,
+    locator: &mut Option<Locator>,
+) -> Result<(Features, Place), InspectError> {
+    let (given, expected) = ((part.width(), part.height()), (first.width(), first.height()));
+    let region = settings.region_of_interest;
+    if !fits(given, expected, region.is_some()) {
+        return Err(InspectError::Size { prompt: Some(index), given, expected });
+    }
+    let place = Place::find(locator, part, region.unwrap_or(part.bounds()));
+    let map = place.map(model.input_size());
+    let encoded = model
+        .encode_region(part, region, map.as_ref())
+        .map_err(|error| InspectError::Prompt { index, error })?;
+    Ok((encoded.features, place))
 }
 
 /// The prompt most like `query`, among all but `without` (MetaUAS*: the one that is compared).

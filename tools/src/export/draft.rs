@@ -2,7 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use touchstone_models::engine::EngineKind;
+use touchstone_models::oneprompt::OnePrompt;
+use touchstone_models::package::{Calibration, ModelCard, ModelPackage};
+
+use super::calibrate;
+use super::nnef::from_onnx;
+use crate::synth::Library;
 
 /// The model's id, which is the last part of `out`.
 ///
@@ -16,12 +23,77 @@ pub fn id(out: &Path) -> Result<String> {
     Ok(name.to_owned())
 }
 
+/// Both graphs of a package in the making, as NNEF.
+pub struct Graphs {
+    /// Runs once per picture.
+    pub encode: Vec<u8>,
+    /// Runs once per pair.
+    pub segment: Vec<u8>,
+}
+
+impl Graphs {
+    /// From ONNX.
+    ///
+    /// # Errors
+    /// What tract cannot read or write.
+    pub fn from_onnx(encode: &[u8], segment: &[u8]) -> Result<Graphs> {
+        let (encode, segment) = (from_onnx(encode, "encode")?, from_onnx(segment, "segment")?);
+        Ok(Graphs { encode, segment })
+    }
+
+    /// Writes the package with `card` into `folder`.
+    ///
+    /// # Errors
+    /// The card does not fit, or the folder cannot be written.
+    pub fn write(&self, folder: &Path, card: ModelCard) -> Result<ModelPackage> {
+        ModelPackage::write(folder, card, &self.encode, &self.segment).map_err(|e| anyhow!("{e}"))
+    }
+
+    /// The package, ready to run on one thread of tract.
+    ///
+    /// # Errors
+    /// tract does not load it.
+    pub fn load(package: &ModelPackage) -> Result<OnePrompt> {
+        OnePrompt::load(package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
+    }
+
+    /// The calibration of a package with `card`, on so many imaginary `products`.
+    ///
+    /// # Errors
+    /// Pictures or package cannot be used.
+    pub fn calibrate(
+        &self,
+        out: &Path,
+        card: &ModelCard,
+        library: &Library,
+        seed: u64,
+        products: u64,
+    ) -> Result<Calibration> {
+        with(out, |folder| {
+            let load = |calibration: Calibration| {
+                Graphs::load(&self.write(folder, ModelCard { calibration, ..card.clone() })?)
+            };
+            calibrate::fit(library, card.input.width, seed, products, load)
+        })
+    }
+
+    /// Says what was written.
+    pub fn tell(&self, package: &ModelPackage, out: &Path) {
+        println!(
+            "model {} written to {} ({:.1} MB)",
+            package.id(),
+            out.display(),
+            (self.encode.len() + self.segment.len()) as f64 / 1e6
+        );
+    }
+}
+
 /// Gives `work` a folder beside `out`, so that the package itself is never seen half made, and removes
 /// the folder afterwards.
 ///
 /// # Errors
 /// The folder cannot be made or removed, or `work` fails.
-pub fn with<T>(out: &Path, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+fn with<T>(out: &Path, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let folder = out.with_file_name(format!("{}-draft-{}", id(out)?, std::process::id()));
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("{}: cannot be made", folder.display()))?;

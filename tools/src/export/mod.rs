@@ -14,17 +14,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::Device;
 use clap::Args;
-use touchstone_models::engine::EngineKind;
 use touchstone_models::fusion::FusionRule;
-use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{
-    ARCHITECTURE, Calibration, EncodeGraph, FeatureTensors, FusionConstants, Input, ModelCard,
-    ModelPackage, SegmentGraph, Training,
+    ARCHITECTURE, EncodeGraph, FeatureTensors, FusionConstants, Input, ModelCard, ModelPackage,
+    SegmentGraph, Training,
 };
 
 use crate::progress;
 use crate::synth::Library;
 use crate::train::{self, RunFolder, RunState, batch, command_line};
+use draft::Graphs;
 use graphs::Sizes;
 
 /// `touchstone-tools export`
@@ -84,8 +83,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         touchstone_models::files::write_atomic(&path, bytes)
             .with_context(|| path.display().to_string())?;
     }
-    let encode = nnef::from_onnx(&encode, "encode")?;
-    let segment = nnef::from_onnx(&segment, "segment")?;
+    let graphs = Graphs::from_onnx(&encode, &segment)?;
 
     let mut card = card(&id, args, &state, &sizes);
     if args.pictures.is_none() {
@@ -96,27 +94,14 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     }
     if let Some(pictures) = &args.pictures {
         let library = Library::open(pictures, progress::decoding())?;
-        card.calibration = draft::with(&args.out, |folder| {
-            let load = |calibration: Calibration| -> Result<OnePrompt> {
-                let card = ModelCard { calibration, ..card.clone() };
-                let package = ModelPackage::write(folder, card, &encode, &segment)
-                    .map_err(|e| anyhow!("{e}"))?;
-                OnePrompt::load(&package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
-            };
-            calibrate::fit(&library, args.size as u32, state.seed, calibrate::PRODUCTS, load)
-        })?;
+        let products = calibrate::PRODUCTS;
+        card.calibration = graphs.calibrate(&args.out, &card, &library, state.seed, products)?;
     }
-    let package =
-        ModelPackage::write(&args.out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
+    let package = graphs.write(&args.out, card)?;
     golden::write(&args.out.join("golden"), args.size, |query, prompt| {
         golden::reference(&model, query, prompt, args.size, &device)
     })?;
-    println!(
-        "model {} written to {} ({:.1} MB)",
-        package.id(),
-        args.out.display(),
-        (encode.len() + segment.len()) as f64 / 1e6
-    );
+    graphs.tell(&package, &args.out);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use pytorch_reader::{DType, PytorchReader};
 
 use crate::export::onnx::ConvWeights;
+use crate::net::batch_norm::BatchNorm;
 
 /// Where weights may lie within a file that holds more than weights.
 const NESTED: [&str; 2] = ["state_dict", "model"];
@@ -141,14 +142,10 @@ impl Checkpoint {
         let mut part = |leaf: &str| self.take(&format!("{norm}.{leaf}"), &plan.shape[..1]);
         let (gamma, beta) = (part("weight")?, part("bias")?);
         let (mean, variance) = (part("running_mean")?, part("running_var")?);
-        let mut bias = Vec::with_capacity(gamma.len());
-        let kernels = weight.chunks_exact_mut(plan.shape[1..].iter().product());
-        for (out, kernel) in kernels.enumerate() {
-            ensure!(variance[out] >= 0.0, "{}: {norm}.running_var is negative", self.source);
-            let scale = gamma[out] / (variance[out] + epsilon).sqrt();
-            kernel.iter_mut().for_each(|w| *w *= scale);
-            bias.push(beta[out] - mean[out] * scale);
-        }
+        let negative = variance.iter().any(|v| *v < 0.0);
+        ensure!(!negative, "{}: {norm}.running_var is negative", self.source);
+        let bias = BatchNorm { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance }
+            .fold_into(&mut weight, epsilon);
         Ok(weights(plan, weight, bias))
     }
 

@@ -7,16 +7,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
-use touchstone_models::engine::EngineKind;
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{
-    ARCHITECTURE, Calibration, EncodeGraph, FeatureTensors, Input, ModelCard, ModelPackage,
-    SegmentGraph, Training,
+    ARCHITECTURE, EncodeGraph, FeatureTensors, Input, ModelCard, SegmentGraph, Training,
 };
 
 use super::checkpoint::Checkpoint;
 use super::efficientnet;
-use crate::export::{FUSION, calibrate, draft, golden, nnef};
+use crate::export::draft::{self, Graphs};
+use crate::export::{FUSION, calibrate, golden};
 use crate::progress;
 use crate::synth::Library;
 use crate::train::{batch, command_line};
@@ -71,32 +70,17 @@ pub fn run(args: &MetauasArgs) -> Result<()> {
     let left_out = checkpoint.leave_out(|name| unused.iter().any(|u| name.starts_with(u)));
     checkpoint.finish()?;
     log::info!("every tensor has its place; {left_out} of the classifier's are left out");
-    let encode = nnef::from_onnx(&encode, "encode")?;
-    let segment = nnef::from_onnx(&segment, "segment")?;
+    let graphs = Graphs::from_onnx(&encode, &segment)?;
 
     let mut card = card(&id, args);
     let library = Library::open(&args.pictures, progress::decoding())?;
-    card.calibration = draft::with(&args.out, |folder| {
-        let load = |calibration: Calibration| -> Result<OnePrompt> {
-            let card = ModelCard { calibration, ..card.clone() };
-            let package =
-                ModelPackage::write(folder, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
-            OnePrompt::load(&package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
-        };
-        calibrate::fit(&library, args.size as u32, args.seed, args.products, load)
-    })?;
-    let package =
-        ModelPackage::write(&args.out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))?;
-    let model = OnePrompt::load(&package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))?;
+    card.calibration = graphs.calibrate(&args.out, &card, &library, args.seed, args.products)?;
+    let package = graphs.write(&args.out, card)?;
+    let model = Graphs::load(&package)?;
     golden::write(&args.out.join("golden"), args.size, |query, prompt| {
         own_map(model, query, prompt, args.size)
     })?;
-    println!(
-        "model {} written to {} ({:.1} MB)",
-        package.id(),
-        args.out.display(),
-        (encode.len() + segment.len()) as f64 / 1e6
-    );
+    graphs.tell(&package, &args.out);
     Ok(())
 }
 

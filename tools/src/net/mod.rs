@@ -5,6 +5,7 @@
 //! ARCHITECTURE.md, "The network".
 
 pub mod align;
+pub mod batch_norm;
 pub mod decoder;
 pub mod encoder;
 pub mod grain;

@@ -15,6 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::net::batch_norm::BatchNorm;
 use crate::net::grain::{SURFACE4, SURFACE8};
 use crate::net::pad::zero_pad;
 
@@ -220,13 +221,8 @@ impl Loader<'_> {
         let (gamma, beta) = (part("weight")?, part("bias")?);
         let (mean, var) = (part("running_mean")?, part("running_var")?);
         ensure!(gamma.len() == shape[0], "teacher tensor {norm}.weight has the wrong length");
-        let per = weight.len() / shape[0];
-        let mut bias = Vec::with_capacity(shape[0]);
-        for o in 0..shape[0] {
-            let scale = gamma[o] / (var[o] + BATCH_NORM_EPS).sqrt();
-            weight[o * per..(o + 1) * per].iter_mut().for_each(|w| *w *= scale);
-            bias.push(beta[o] - mean[o] * scale);
-        }
+        let bias =
+            BatchNorm { gamma, beta, mean, variance: var }.fold_into(&mut weight, BATCH_NORM_EPS);
         Ok(self.folded(shape, weight, bias))
     }
 
