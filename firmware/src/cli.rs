@@ -7,6 +7,7 @@ use touchstone_board::sim::PartKind;
 use touchstone_models::package::DEFAULT_MODEL;
 use touchstone_models::picture::Rect;
 use touchstone_models::recipe::{PROMPTS_MAX, Registration, SMALLEST_DEFECT_PX_MAX};
+use touchstone_models::tiling::TileChoice;
 use touchstone_models::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
 
 /// Most parts of one `demo`.
@@ -113,6 +114,10 @@ pub struct InspectArgs {
     /// 15 degrees), or any [default: the recipe's, else off]
     #[arg(long, value_name = "HOW")]
     pub registration: Option<Registration>,
+    /// Look at the picture in so many tiles, COLUMNSxROWS, or auto, which lets the smallest defect
+    /// decide [default: the recipe's, else 1x1]
+    #[arg(long, value_name = "CxR")]
+    pub tiles: Option<TileChoice>,
     /// One JSON object per picture on standard output
     #[arg(long)]
     pub json: bool,
@@ -136,6 +141,7 @@ Examples:
   touchstone teach --name bracket --camera --config touchstone.toml --count 5
   touchstone teach --name bracket --keep 10 shift/*.png
   touchstone teach --name bracket --false-reject-ppm 200 --smallest-defect 12 good*.png
+  touchstone teach --name plate --smallest-defect 6 --tiles auto 4k-*.png
 
 Teaching again into the same folder makes the next version of the recipe.";
 
@@ -182,6 +188,10 @@ pub struct TeachArgs {
     /// 15 degrees), or any, where it does not matter how a part lies
     #[arg(long, value_name = "HOW", default_value = "off")]
     pub registration: Registration,
+    /// Look at the picture in so many tiles, COLUMNSxROWS, or auto: as few as show the smallest
+    /// defect. Each tile costs what a picture costs
+    #[arg(long, value_name = "CxR", default_value = "1x1")]
+    pub tiles: TileChoice,
     /// Picture that is white where differences do not matter
     #[arg(long, value_name = "PICTURE")]
     pub ignore: Option<PathBuf>,

@@ -10,7 +10,8 @@ use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
 use touchstone_models::package::{ModelPackage, find_model};
 use touchstone_models::picture::Picture;
-use touchstone_models::recipe::Recipe;
+use touchstone_models::recipe::{Recipe, Tiles};
+use touchstone_models::tiling::TileChoice;
 
 use crate::cli::ModelArgs;
 use crate::exit::Failure;
@@ -83,8 +84,16 @@ pub fn settings_of(recipe: &Recipe) -> Settings {
         smallest_defect_px: recipe.card.smallest_defect_px,
         region_of_interest: recipe.card.region_of_interest,
         registration: recipe.card.registration,
+        tiles: recipe.card.tiles,
         ignore: recipe.ignore.clone(),
     }
+}
+
+/// The tiles that were asked for, for pictures like `first`.
+pub fn tiles(model: &OnePrompt, choice: TileChoice, first: &Picture, settings: &Settings) -> Tiles {
+    let area = settings.region_of_interest.unwrap_or(first.bounds());
+    let smallest = settings.smallest_defect_px.max(1);
+    choice.tiles(model.input_size(), (area.w.max(1), area.h.max(1)), smallest)
 }
 
 /// Teaches `prompts` to the model.
@@ -106,6 +115,7 @@ pub fn inspect_failure(error: InspectError) -> Failure {
         | InspectError::Prompt { error: ModelError::Picture(_), .. }
         | InspectError::PromptCount { .. }
         | InspectError::Rate { .. }
+        | InspectError::TileCount { .. }
         | InspectError::Size { .. }
         | InspectError::RegionOfInterest(_)
         | InspectError::IgnoreSize { .. }

@@ -21,4 +21,5 @@ pub mod student_t;
 pub mod tensor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tiling;
 pub mod verdict;

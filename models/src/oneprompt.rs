@@ -10,6 +10,7 @@ use crate::package::{
 };
 use crate::picture::{Picture, PictureError, Rect};
 use crate::preprocess::Preprocessor;
+use crate::recipe::Tiles;
 use crate::registration::Affine;
 use crate::tensor::{Tensor, TensorSpec};
 use std::fmt;
@@ -29,6 +30,7 @@ pub struct OnePrompt {
     layout: Arc<FeatureLayout>,
     segment_inputs: Vec<(Side, usize)>,
     map_index: usize,
+    map_size: (u32, u32),
     nearest_index: usize,
 }
 
@@ -82,6 +84,10 @@ impl OnePrompt {
             why: format!("has no '{name}'"),
         };
         let output = |name| card.segment_output(name).ok_or_else(|| missing(name));
+        let map_index = output(MAP_OUTPUT)?;
+        let [_, _, rows, columns] = card.segment.outputs[map_index].shape[..] else {
+            return Err(missing(MAP_OUTPUT).into());
+        };
         Ok(OnePrompt {
             card: card.clone(),
             encode,
@@ -90,7 +96,8 @@ impl OnePrompt {
             image: Tensor::zeros(&input_shape(card)),
             layout: Arc::new(FeatureLayout::new(card)?),
             segment_inputs: card.segment_inputs()?.iter().map(|i| (i.side, i.index)).collect(),
-            map_index: output(MAP_OUTPUT)?,
+            map_index,
+            map_size: (columns as u32, rows as u32),
             nearest_index: output(NEAREST_OUTPUT)?,
         })
     }
@@ -104,6 +111,11 @@ impl OnePrompt {
     pub fn input_size(&self) -> (u32, u32) {
         let [_, _, height, width] = self.preprocessor.shape();
         (width as u32, height as u32)
+    }
+
+    /// Columns and rows of the change map.
+    pub fn map_size(&self) -> (u32, u32) {
+        self.map_size
     }
 
     /// Columns and rows of the patch grid.
@@ -122,15 +134,37 @@ impl OnePrompt {
     }
 
     /// Features of `region` of a picture (all of it if `None`), seen through `map` if there is one
-    /// ([`Preprocessor::run`]), with the time of each stage.
+    /// ([`Preprocessor::load`]), with the time of each stage.
     pub fn encode_region(
         &mut self,
         picture: &Picture,
         region: Option<Rect>,
         map: Option<&Affine>,
     ) -> Result<Encoded, ModelError> {
+        let loaded_us = self.load_picture(picture, region, Tiles::ONE, map)?;
+        let mut encoded = self.encode_tile(0)?;
+        encoded.preprocess_us += loaded_us;
+        Ok(encoded)
+    }
+
+    /// Takes a picture in for [`OnePrompt::encode_tile`], see [`Preprocessor::load`]; gives the time in
+    /// microseconds.
+    pub fn load_picture(
+        &mut self,
+        picture: &Picture,
+        region: Option<Rect>,
+        tiles: Tiles,
+        map: Option<&Affine>,
+    ) -> Result<u64, ModelError> {
         let start = Instant::now();
-        self.preprocessor.run(picture, region, map, &mut self.image)?;
+        self.preprocessor.load(picture, region, tiles, map)?;
+        Ok(micros_since(start))
+    }
+
+    /// Features of one tile of the picture that was taken in last.
+    pub fn encode_tile(&mut self, index: usize) -> Result<Encoded, ModelError> {
+        let start = Instant::now();
+        self.preprocessor.tile(index, &mut self.image);
         let preprocess_us = micros_since(start);
         let start = Instant::now();
         let tensors = self.encode.run(&[&self.image])?;

@@ -1,22 +1,25 @@
-//! From a picture to the encoder's input: crop, resize, normalise.
+//! From a picture to the encoder's input: crop, resize, cut, normalise.
 //!
 //! Training tools and camera both go through here, so the network sees the same pixels in both.
 
 use crate::package::Input;
 use crate::picture::{Picture, PictureError, Rect};
+use crate::recipe::Tiles;
 use crate::registration::Affine;
 use crate::tensor::Tensor;
+use crate::tiling::Tiling;
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 /// Turns pictures into `[1, 3, height, width]` tensors; keeps its buffers between pictures.
 pub struct Preprocessor {
-    width: u32,
-    height: u32,
+    input: (u32, u32),
     lut: Box<[[f32; 256]; 3]>,
     scaler: Scaler,
-    small: Image<'static>,
+    tiling: Tiling,
+    canvas: Image<'static>,
     moved: Vec<u8>,
+    is_moved: bool,
 }
 
 impl Preprocessor {
@@ -29,58 +32,71 @@ impl Preprocessor {
                 *out = ((value as f64 / 255.0 - mean) / std) as f32;
             }
         }
+        let side = (input.width, input.height);
         Preprocessor {
-            width: input.width,
-            height: input.height,
+            input: side,
             lut,
             scaler: Scaler::new(),
-            small: Image::new(input.width, input.height, PixelType::U8x3),
+            tiling: Tiling::new(Tiles::ONE, side),
+            canvas: Image::new(side.0, side.1, PixelType::U8x3),
             moved: Vec::new(),
+            is_moved: false,
         }
     }
 
     /// Shape of the tensors: `[1, 3, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
-        [1, 3, self.height as usize, self.width as usize]
+        [1, 3, self.input.1 as usize, self.input.0 as usize]
     }
 
-    /// Fills `out` with `picture`, or with its `region`, stretched to the model's input. The
-    /// aspect ratio is not kept: query and prompt are stretched alike, and no cell is wasted on
-    /// borders. A region that does not lie within the picture is an error.
+    /// Takes in `picture`, or its `region`, stretched over the canvas of the `tiles`. The aspect ratio is
+    /// not kept: query and prompt are stretched alike, and no cell is wasted on borders. A region that does
+    /// not lie within the picture is an error.
     ///
-    /// With a `map`, the input's pixel `x` shows what would be at `map(x)`; the edge goes on where the region
-    /// has no more.
-    pub fn run(
+    /// With a `map`, the canvas's pixel `x` shows what would be at `map(x)`; the edge goes on where the
+    /// region has no more.
+    pub fn load(
         &mut self,
         picture: &Picture,
         region: Option<Rect>,
+        tiles: Tiles,
         map: Option<&Affine>,
-        out: &mut Tensor,
     ) -> Result<(), PictureError> {
         let region = region.unwrap_or(picture.bounds());
         region.check_within(picture.width(), picture.height())?;
-        self.scaler.scale(picture, region, &mut self.small);
-        let (width, height) = (self.width as usize, self.height as usize);
-        let rgb = match map {
-            None => self.small.buffer(),
-            Some(map) => {
-                sample(self.small.buffer(), (width, height), map, &mut self.moved);
-                &self.moved
-            }
-        };
+        self.tiling = Tiling::new(tiles, self.input);
+        let (width, height) = self.tiling.canvas();
+        if (self.canvas.width(), self.canvas.height()) != (width, height) {
+            self.canvas = Image::new(width, height, PixelType::U8x3);
+        }
+        self.scaler.scale(picture, region, &mut self.canvas);
+        self.is_moved = map.is_some();
+        if let Some(map) = map {
+            let size = (width as usize, height as usize);
+            sample(self.canvas.buffer(), size, map, &mut self.moved);
+        }
+        Ok(())
+    }
+
+    /// Fills `out` with one tile of what was taken in, normalised.
+    pub fn tile(&self, index: usize, out: &mut Tensor) {
+        let (width, height) = (self.input.0 as usize, self.input.1 as usize);
+        let rgb = if self.is_moved { &self.moved[..] } else { self.canvas.buffer() };
+        let (left, top) = self.tiling.origin(index);
         let plane = width * height;
         out.shape.clear();
         out.shape.extend_from_slice(&[1, 3, height, width]);
         out.data.resize(3 * plane, 0.0);
         let (red, rest) = out.data.split_at_mut(plane);
         let (green, blue) = rest.split_at_mut(plane);
-        let pixels = rgb.chunks_exact(3);
+        let stride = 3 * self.canvas.width() as usize;
+        let rows = rgb.chunks_exact(stride).skip(top as usize).take(height);
+        let pixels = rows.flat_map(|row| row[3 * left as usize..][..3 * width].chunks_exact(3));
         for (((pixel, r), g), b) in pixels.zip(red).zip(green).zip(blue) {
             *r = self.lut[0][usize::from(pixel[0])];
             *g = self.lut[1][usize::from(pixel[1])];
             *b = self.lut[2][usize::from(pixel[2])];
         }
-        Ok(())
     }
 }
 
@@ -152,12 +168,22 @@ mod tests {
         Picture::from_rgb8(width, height, rgb.repeat((width * height) as usize)).unwrap()
     }
 
+    fn run(
+        preprocessor: &mut Preprocessor,
+        picture: &Picture,
+        region: Option<Rect>,
+        map: Option<&Affine>,
+        out: &mut Tensor,
+    ) {
+        preprocessor.load(picture, region, Tiles::ONE, map).unwrap();
+        preprocessor.tile(0, out);
+    }
+
     #[test]
     fn normalises_each_channel_into_its_own_plane() {
         let mut out = Tensor::default();
-        Preprocessor::new(&input())
-            .run(&plain(50, 40, [255, 0, 51]), None, None, &mut out)
-            .unwrap();
+        let picture = plain(50, 40, [255, 0, 51]);
+        run(&mut Preprocessor::new(&input()), &picture, None, None, &mut out);
         assert_eq!(out.shape, [1, 3, 32, 16]);
         let plane = 32 * 16;
         for (channel, expected) in [1.0f32, -1.0, 0.2].into_iter().enumerate() {
@@ -174,10 +200,10 @@ mod tests {
         let region = Rect { x: 8, y: 3, w: 40, h: 33 };
         let mut preprocessor = Preprocessor::new(&input());
         let (mut a, mut b) = (Tensor::default(), Tensor::default());
-        preprocessor.run(&picture, Some(region), None, &mut a).unwrap();
-        preprocessor.run(&picture.crop(region).unwrap(), None, None, &mut b).unwrap();
+        run(&mut preprocessor, &picture, Some(region), None, &mut a);
+        run(&mut preprocessor, &picture.crop(region).unwrap(), None, None, &mut b);
         assert_eq!(a, b);
-        preprocessor.run(&picture, None, None, &mut b).unwrap();
+        run(&mut preprocessor, &picture, None, None, &mut b);
         assert_ne!(a, b);
     }
 
@@ -187,9 +213,9 @@ mod tests {
         let picture = Picture::from_rgb8(16, 32, rgb.clone()).unwrap();
         let mut preprocessor = Preprocessor::new(&input());
         let mut out = Tensor::default();
-        preprocessor.run(&plain(100, 100, [9, 9, 9]), None, None, &mut out).unwrap();
+        run(&mut preprocessor, &plain(100, 100, [9, 9, 9]), None, None, &mut out);
         let memory = out.data.as_ptr();
-        preprocessor.run(&picture, None, None, &mut out).unwrap();
+        run(&mut preprocessor, &picture, None, None, &mut out);
         assert_eq!(out.data.as_ptr(), memory, "no new buffer per frame");
         let blue = 2 * 16 * 32;
         for (i, v) in out.data[blue..].iter().enumerate() {
@@ -204,7 +230,7 @@ mod tests {
         let picture = Picture::from_rgb8(16, 32, rgb).unwrap();
         let (mut preprocessor, mut out) = (Preprocessor::new(&input()), Tensor::default());
         let aside = Affine([[1.0, 0.0, 2.5], [0.0, 1.0, -1.0]]);
-        preprocessor.run(&picture, None, Some(&aside), &mut out).unwrap();
+        run(&mut preprocessor, &picture, None, Some(&aside), &mut out);
         let red = |x: usize, y: usize| (out.data[y * 16 + x] * 0.5 + 0.5) * 255.0;
         assert!((red(3, 5) - 55.0).abs() < 0.01, "{}", red(3, 5));
         assert!((red(15, 5) - 150.0).abs() < 0.01, "the edge goes on: {}", red(15, 5));
@@ -212,9 +238,25 @@ mod tests {
 
     #[test]
     fn a_region_outside_is_refused() {
-        let mut out = Tensor::default();
         let outside = Some(Rect { x: 0, y: 0, w: 51, h: 10 });
         let mut preprocessor = Preprocessor::new(&input());
-        assert!(preprocessor.run(&plain(50, 40, [0; 3]), outside, None, &mut out).is_err());
+        assert!(preprocessor.load(&plain(50, 40, [0; 3]), outside, Tiles::ONE, None).is_err());
+    }
+
+    #[test]
+    fn tiles_are_windows_of_one_canvas() {
+        // As wide and high as the canvas of 2 x 2 tiles, so that nothing is scaled.
+        let (width, height) = (30, 60);
+        let rgb = (0..width * height).flat_map(|i| [(i % width) as u8, (i / width) as u8, 0]);
+        let picture = Picture::from_rgb8(width, height, rgb.collect()).unwrap();
+        let (mut preprocessor, mut out) = (Preprocessor::new(&input()), Tensor::default());
+        preprocessor.load(&picture, None, Tiles { columns: 2, rows: 2 }, None).unwrap();
+        for (index, (x, y)) in [(0, 0), (14, 0), (0, 28), (14, 28)].into_iter().enumerate() {
+            preprocessor.tile(index, &mut out);
+            assert_eq!(out.shape, [1, 3, 32, 16]);
+            let red = ((out.data[3 * 16 + 5] * 0.5 + 0.5) * 255.0).round() as u32;
+            let green = ((out.data[16 * 32 + 3 * 16 + 5] * 0.25 + 0.25) * 255.0).round() as u32;
+            assert_eq!((red, green), (x + 5, y + 3), "tile {index}");
+        }
     }
 }

@@ -13,7 +13,7 @@ mod error;
 
 pub use card::{
     FALSE_REJECT_PPM_MAX, LineTiming, ModelPin, RECIPE_CARD_BYTES_MAX, RecipeCard, Registration,
-    SMALLEST_DEFECT_PX_MAX, TIME_MS_MAX,
+    SMALLEST_DEFECT_PX_MAX, TILES_MAX, TIME_MS_MAX, Tiles,
 };
 pub use error::RecipeError;
 

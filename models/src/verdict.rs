@@ -119,6 +119,30 @@ impl WitnessReport {
         bonferroni(&self.all().map(|(witness, t)| (t.p_value, witness.share())))
     }
 
+    /// What is said of a part that was looked at in several places, at each by all witnesses: of each
+    /// witness the least p-value times the number of places, which is valid under any dependence, with the
+    /// statistic of that place. A place without a sound number stays unsound.
+    pub fn of_places(places: &[WitnessReport]) -> WitnessReport {
+        let count = places.len() as f64;
+        let least = |of: fn(&WitnessReport) -> Testimony| {
+            let all = places.iter().map(of);
+            let stronger = |a: Testimony, b: Testimony| match (a.is_sound(), b.is_sound()) {
+                (true, true) if b.p_value < a.p_value => b,
+                (true, false) => b,
+                _ => a,
+            };
+            all.reduce(stronger).map_or(Testimony::NONE, |t| match t.is_sound() {
+                true => Testimony { p_value: (t.p_value * count).min(1.0), ..t },
+                false => t,
+            })
+        };
+        WitnessReport {
+            change: least(|r| r.change),
+            position: least(|r| r.position),
+            image: least(|r| r.image),
+        }
+    }
+
     /// The witness that decides: the one with the smallest p-value for its share.
     pub fn strongest(&self) -> (Witness, Testimony) {
         let [first, second, third] = self.all();

@@ -167,3 +167,21 @@ fn a_pose_is_told_only_of_parts_that_lay_otherwise() {
     assert!((told.rotation - 90.0).abs() < 1e-3, "{told:?}");
     assert_eq!((told.scale, told.shift), (1.5, [0.25, -0.5]));
 }
+
+#[test]
+fn places_share_the_rate() {
+    let say = |p_value| Testimony { statistic: 1.0 / p_value, p_value };
+    let place = |c, p, i| WitnessReport { change: say(c), position: say(p), image: say(i) };
+    let joint = WitnessReport::of_places(&[place(0.5, 0.2, 0.9), place(0.4, 0.3, 0.001)]);
+    assert_eq!((joint.change.p_value, joint.position.p_value), (0.8, 0.4));
+    assert_eq!((joint.image.p_value, joint.image.statistic), (0.002, 1000.0));
+    let one = place(0.5, 0.2, 0.9);
+    assert_eq!(WitnessReport::of_places(&[one]), one);
+    assert_eq!(WitnessReport::of_places(&[place(0.9, 0.9, 0.9); 3]).change.p_value, 1.0);
+    // One place that could not be judged is enough, wherever it comes.
+    let broken = WitnessReport { position: Testimony::NONE, ..one };
+    for places in [[broken, one], [one, broken]] {
+        assert_eq!(WitnessReport::of_places(&places).p_value(), 0.0);
+    }
+    assert_eq!(WitnessReport::of_places(&[]).p_value(), 0.0);
+}

@@ -71,6 +71,9 @@ pub fn run(args: &InspectArgs) -> Ended {
         settings.registration = how;
     }
     let loaded = session::load_model(&args.model, recipe.as_ref())?;
+    if let (Some(choice), Some(first)) = (args.tiles, prompts.first()) {
+        settings.tiles = session::tiles(&loaded.model, choice, first, &settings);
+    }
     let names = session::names_of(&loaded.package, recipe.as_ref());
     let ppm = settings.false_reject_ppm;
     let inspector = session::inspector(loaded.model, &prompts, settings)?;

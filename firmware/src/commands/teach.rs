@@ -11,8 +11,9 @@ use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::{
-    IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, RECIPE_FILE, Recipe, RecipeCard,
+    IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, RECIPE_FILE, Recipe, RecipeCard, Tiles,
 };
+use touchstone_models::tiling::{DEFECT_INPUT_PX, Tiling};
 use touchstone_models::verdict::{Decision, Witness};
 
 use crate::cli::TeachArgs;
@@ -58,8 +59,12 @@ pub fn run(args: &TeachArgs) -> Ended {
     let mut loaded = session::load_model(&args.model, None)?;
     let Chosen { parts, others, stand_for } = choose(args, &mut loaded.model, good_parts(args)?)?;
     let pictures: Vec<Picture> = parts.iter().map(|p| p.picture.clone()).collect();
-    let recipe = make_recipe(args, version, &loaded.package, &pictures)?;
-    let settings = session::settings_of(&recipe);
+    let mut recipe = make_recipe(args, version, &loaded.package, &pictures)?;
+    let mut settings = session::settings_of(&recipe);
+    if let Some(first) = pictures.first() {
+        settings.tiles = session::tiles(&loaded.model, args.tiles, first, &settings);
+    }
+    recipe.card.tiles = settings.tiles;
     let mut inspector = session::inspector(loaded.model, &pictures, settings)?;
 
     let suspicious = inspector.suspicious_prompts();
@@ -182,6 +187,7 @@ fn make_recipe(
         model: ModelPin { id: package.id().to_owned(), hash: package.hash().to_owned() },
         region_of_interest: args.region,
         registration: args.registration,
+        tiles: Tiles::ONE,
         line: LineTiming::default(),
     };
     let mut recipe = Recipe::new(card, pictures.to_vec()).map_err(Failure::usage)?;
@@ -264,8 +270,29 @@ fn report(
         ))?;
     }
     lines.line(&promise(inspector, args.false_reject_ppm))?;
+    if let Some(line) = parts.first().and_then(|part| keyhole(recipe, inspector, &part.picture)) {
+        lines.line(&line)?;
+    }
     lines.line(&format!("use it: touchstone inspect --recipe {} IMAGE...", dir.display()))?;
     Ok(Done::Fine)
+}
+
+/// A smallest defect that was asked for and that the network will hardly see.
+fn keyhole(recipe: &Recipe, inspector: &Inspector, first: &Picture) -> Option<String> {
+    let (card, input) = (&recipe.card, inspector.model().input_size());
+    let area = card.region_of_interest.unwrap_or(first.bounds());
+    let size = (area.w, area.h);
+    let seen = Tiling::new(card.tiles, input).defect_at_input(size, card.smallest_defect_px);
+    // One pixel is the default and says that nobody thought of it.
+    let asked = card.smallest_defect_px > 1;
+    (asked && seen < DEFECT_INPUT_PX).then(|| {
+        let enough = Tiling::for_defect(input, size, card.smallest_defect_px);
+        format!(
+            "LOOK AT the smallest defect: of {} pixels the network sees {seen:.1}, and needs \
+             {DEFECT_INPUT_PX}; teach with --tiles {enough}, or inspect a smaller --region",
+            card.smallest_defect_px
+        )
+    })
 }
 
 fn objection(witness: Witness) -> &'static str {

@@ -2,17 +2,19 @@
 
 use super::habit::{Habit, History};
 use super::mask::Mask;
-use super::settings::{InspectError, PROMPTS_MAX, Settings, fits};
+use super::settings::{InspectError, Settings, fits};
 use crate::calibration::{change_statistic, position_statistic};
 use crate::map::Map;
 use crate::oneprompt::{Features, OnePrompt};
 use crate::package::ImagePrior;
 use crate::picture::{Picture, Rect};
+use crate::recipe::IgnoreMask;
 use crate::registration::{Affine, Locator, Pose};
 use crate::student_t::position::Enrolment;
 use crate::student_t::{LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPrior};
+use crate::tiling::Tiling;
 
-/// A prompt, encoded.
+/// One tile of a prompt, encoded.
 pub(super) struct EnrolledPrompt {
     pub(super) features: Features,
     /// Pooled features, length one.
@@ -41,11 +43,53 @@ impl Place {
         moved.then(|| self.pose.affine(columns as usize, rows as usize, self.aspect))
     }
 
-    /// Zeroes what this picture does not show.
-    pub(super) fn hide_unseen(&self, map: &mut Map) {
-        if let Some(affine) = self.map((map.width, map.height)) {
-            affine.hide_unseen(&mut map.values, map.width as usize);
+    /// Zeroes what this picture does not show of a tile's map.
+    pub(super) fn hide_unseen(&self, map: &mut Map, cut: &Cut) {
+        if self.pose == Pose::IDENTITY {
+            return;
         }
+        let (whole, origin) = cut.grid((map.width, map.height));
+        let affine = self.pose.affine(whole.0, whole.1, self.aspect);
+        affine.hide_unseen(&mut map.values, map.width as usize, whole, origin);
+    }
+}
+
+/// Which tile of the inspected area this is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    pub(super) tiling: Tiling,
+    pub(super) index: usize,
+    /// Width and height of the model's input.
+    pub(super) input: (u32, u32),
+}
+
+impl Cut {
+    /// The grid of the whole canvas if the tile's has so many columns and rows, and where the tile's begins on it.
+    fn grid(&self, (columns, rows): (u32, u32)) -> ((usize, usize), (usize, usize)) {
+        let cells = |pixels: u32, count: u32, input: u32| {
+            (f64::from(pixels) * f64::from(count) / f64::from(input)).round() as usize
+        };
+        let both = |(x, y): (u32, u32)| {
+            (cells(x, columns, self.input.0), cells(y, rows, self.input.1))
+        };
+        (both(self.tiling.canvas()), both(self.tiling.origin(self.index)))
+    }
+
+    /// Lays the tile's map onto the map of the canvas, the greater value where tiles overlap.
+    pub(super) fn paste(&self, tile: &Map, canvas: &mut Map) {
+        let (_, (left, top)) = self.grid((tile.width, tile.height));
+        let (width, wide) = (tile.width as usize, canvas.width as usize);
+        for (y, row) in tile.values.chunks_exact(width).enumerate() {
+            let start = (top + y) * wide + left;
+            let Some(under) = canvas.values.get_mut(start..start + width) else { continue };
+            under.iter_mut().zip(row).for_each(|(under, v)| *under = under.max(*v));
+        }
+    }
+
+    /// An empty map of the canvas for tiles' maps of such a size.
+    pub(super) fn canvas_map(&self, tile: (u32, u32)) -> Map {
+        let ((width, height), _) = self.grid(tile);
+        Map { width: width as u32, height: height as u32, values: vec![0.0; width * height] }
     }
 }
 
@@ -57,54 +101,41 @@ pub(super) struct LeftOutScores {
     pub(super) image: LeftOut,
 }
 
-/// The area of the pictures that is inspected, and what of it is ignored.
+/// The area of the pictures that is inspected.
 pub(super) struct Field {
     /// Size of the first prompt.
     pub(super) size: (u32, u32),
     /// Region of interest, if any.
     pub(super) region: Option<Rect>,
-    pub(super) change_mask: Mask,
-    pub(super) position_mask: Mask,
 }
 
 impl Field {
-    pub(super) fn new(
-        model: &OnePrompt,
-        first: &Picture,
-        settings: &Settings,
-        map_size: (usize, usize),
-    ) -> Result<Self, InspectError> {
+    /// Checks the region of interest and the mask against the first prompt.
+    pub(super) fn new(first: &Picture, settings: &Settings) -> Result<Self, InspectError> {
         let size = (first.width(), first.height());
-        let mut field = Field {
-            size,
-            region: settings.region_of_interest,
-            change_mask: Mask::default(),
-            position_mask: Mask::default(),
-        };
-        if let Some(region) = field.region {
-            region.check_within(size.0, size.1).map_err(InspectError::RegionOfInterest)?;
-        }
+        let field = Field { size, region: settings.region_of_interest };
+        field.area_of(first).check_within(size.0, size.1).map_err(InspectError::RegionOfInterest)?;
         if let Some(ignore) = &settings.ignore {
             let given = (ignore.width, ignore.height);
             let filled = ignore.ignored.len() == ignore.width as usize * ignore.height as usize;
             if !filled || ignore.ignored.is_empty() || !fits(given, size, false) {
                 return Err(InspectError::IgnoreSize { given, expected: size });
             }
-            let area = field.area_of(first);
-            let (w, h) = model.grid();
-            field.change_mask = Mask::new(ignore, size, area, map_size);
-            field.position_mask = Mask::new(ignore, size, area, (w as usize, h as usize));
-            if field.change_mask.covers_all() || field.position_mask.covers_all() {
-                return Err(InspectError::AllIgnored);
-            }
         }
         Ok(field)
     }
 
+    /// The ignore mask on a grid over a tile of the first prompt.
+    pub(super) fn mask(&self, ignore: Option<&IgnoreMask>, cut: &Cut, grid: (u32, u32)) -> Mask {
+        let whole = Rect { x: 0, y: 0, w: self.size.0, h: self.size.1 };
+        let area = cut.tiling.rect(self.region.unwrap_or(whole), cut.index);
+        let grid = (grid.0 as usize, grid.1 as usize);
+        ignore.map_or_else(Mask::default, |ignore| Mask::new(ignore, self.size, area, grid))
+    }
+
     /// The rectangle of `picture` that is inspected.
     pub(super) fn area_of(&self, picture: &Picture) -> Rect {
-        let whole = Rect { x: 0, y: 0, w: picture.width(), h: picture.height() };
-        self.region.unwrap_or(whole)
+        self.region.unwrap_or(picture.bounds())
     }
 
     /// Whether `picture` may be compared with the prompts.
@@ -113,48 +144,55 @@ impl Field {
     }
 }
 
-/// Checks count and sizes, then encodes every prompt.
+/// The masks of one tile.
+pub(super) struct Masks {
+    pub(super) change: Mask,
+    pub(super) position: Mask,
+}
+
+/// Encodes the tiles `cuts` of every prompt; per tile, its prompts.
 pub(super) fn encode_prompts(
     model: &mut OnePrompt,
     prompts: &[Picture],
     settings: &Settings,
     locator: &mut Option<Locator>,
-) -> Result<Vec<EnrolledPrompt>, InspectError> {
-    let first = prompts.first().ok_or(InspectError::PromptCount { given: 0 })?;
-    if prompts.len() > PROMPTS_MAX {
-        return Err(InspectError::PromptCount { given: prompts.len() });
-    }
-    prompts
-        .iter()
-        .enumerate()
-        .map(|(index, prompt)| {
-            let (features, place) = encode_part(model, index, prompt, first, settings, locator)?;
+    cuts: &[Cut],
+) -> Result<Vec<Vec<EnrolledPrompt>>, InspectError> {
+    let mut tiles: Vec<Vec<EnrolledPrompt>> = cuts.iter().map(|_| Vec::new()).collect();
+    for (index, prompt) in prompts.iter().enumerate() {
+        let place = load_part(model, index, prompt, &prompts[0], settings, locator)?;
+        for (cut, tile) in cuts.iter().zip(&mut tiles) {
+            let encoded = model.encode_tile(cut.index);
+            let features = encoded.map_err(|error| InspectError::Prompt { index, error })?.features;
             let unit = unit(features.pooled());
-            Ok(EnrolledPrompt { features, unit, place })
-        })
-        .collect()
+            tile.push(EnrolledPrompt { features, unit, place });
+        }
+    }
+    Ok(tiles)
 }
 
-/// A good part as the `first` one lies: checked against its size, located, encoded. `index` counts from 0.
-pub(super) fn encode_part(
+/// Takes in a good part as the `first` one lies, for [`OnePrompt::encode_tile`]: checked against its size,
+/// located. `index` counts from 0.
+pub(super) fn load_part(
     model: &mut OnePrompt,
     index: usize,
     part: &Picture,
     first: &Picture,
     settings: &Settings,
     locator: &mut Option<Locator>,
-) -> Result<(Features, Place), InspectError> {
+) -> Result<Place, InspectError> {
     let (given, expected) = ((part.width(), part.height()), (first.width(), first.height()));
     let region = settings.region_of_interest;
     if !fits(given, expected, region.is_some()) {
         return Err(InspectError::Size { prompt: Some(index), given, expected });
     }
     let place = Place::find(locator, part, region.unwrap_or(part.bounds()));
-    let map = place.map(model.input_size());
-    let encoded = model
-        .encode_region(part, region, map.as_ref())
+    let canvas = Tiling::new(settings.tiles, model.input_size()).canvas();
+    let map = place.map(canvas);
+    model
+        .load_picture(part, region, settings.tiles, map.as_ref())
         .map_err(|error| InspectError::Prompt { index, error })?;
-    Ok((encoded.features, place))
+    Ok(place)
 }
 
 /// The prompt most like `query`, among all but `without` (MetaUAS*: the one that is compared).
@@ -230,22 +268,23 @@ pub(super) fn leave_one_out(
     prompts: &[EnrolledPrompt],
     positions: &Enrolment,
     images: &[LeftOut],
-    field: &Field,
+    masks: &Masks,
+    cut: &Cut,
 ) -> Result<LeaveOneOut, InspectError> {
     let (mut changes, mut ratios) = (Vec::new(), Vec::new());
     for (i, prompt) in prompts.iter().enumerate().take(images.len()) {
         let query = &prompt.features;
         let chosen = most_alike(prompts, query, Some(i));
         let mut change = model.segment_full(query, &prompts[chosen].features)?.change;
-        field.change_mask.apply(&mut change.values);
-        prompt.place.hide_unseen(&mut change);
+        masks.change.apply(&mut change.values);
+        prompt.place.hide_unseen(&mut change, cut);
         changes.push(change);
         let mut others = positions.posterior_without(i)?;
         let (width, height) = others.size();
         let values = others.ratio_map(query.patches().values)?.to_vec();
         let mut ratio = Map { width: width as u32, height: height as u32, values };
-        field.position_mask.apply(&mut ratio.values);
-        prompt.place.hide_unseen(&mut ratio);
+        masks.position.apply(&mut ratio.values);
+        prompt.place.hide_unseen(&mut ratio, cut);
         ratios.push(ratio);
     }
     let (Some(change), Some(ratio)) = (changes.first(), ratios.first()) else {

@@ -14,31 +14,25 @@ mod result;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 pub use choose::{Choice, GOOD_PARTS_MAX, choose_prompts};
 pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
-pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPTS_MAX, Settings};
+pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPT_TILES_MAX, PROMPTS_MAX, Settings};
 
-use crate::calibration::{
-    ImageScore, ScalarPredictive, ScalarPrior, SeveralPrior, change_statistic, logit,
-    position_statistic, sigmoid,
-};
+use crate::calibration::logit;
 use crate::engine::EngineError;
-use crate::fusion::{fuse, position_level};
+use crate::fusion::position_level;
 use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
 use crate::picture::{Picture, Rect};
-use crate::regions::{Placement, flatten_specks, regions};
+use crate::regions::regions;
 use crate::registration::Locator;
-use crate::student_t::{LowRankPosterior, PositionPosterior, StudentT};
-use crate::verdict::{
-    Decision, FalseRejectRate, Reason, Region, Testimony, Witness, WitnessReport, decide,
-};
-use enrol::{
-    EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, Place, encode_prompts, enrol_images,
-    enrol_positions, leave_one_out, most_alike,
-};
+use crate::tiling::Tiling;
+use crate::verdict::{Decision, FalseRejectRate, Reason, Region, Witness, WitnessReport, decide};
+use enrol::{Cut, Field, Place, encode_prompts};
 use std::time::Instant;
+use tile::{Look, Tile};
 
 /// Joint leave-one-out p-value below which a prompt is called suspicious. Far above usual reject
 /// rates: at teaching time a person looks, and a bad prompt spoils everything after it.
@@ -51,77 +45,63 @@ pub const NEEDS_MORE_MAX: usize = 1000;
 /// its peak stays below the model card's level.
 const REGION_FALLBACK: f32 = 0.5;
 
-/// Levels on the maps that belong to the false-reject rate; only used to judge specks.
-#[derive(Debug, Clone, Copy)]
-struct Levels {
-    change: f32,
-    position: f32,
-}
-
 /// Inspects pictures of one product.
 pub struct Inspector {
     model: OnePrompt,
-    prompts: Vec<EnrolledPrompt>,
     field: Field,
     locator: Option<Locator>,
     rate: FalseRejectRate,
     smallest_px: u32,
-    position: PositionPosterior,
-    image: LowRankPosterior,
-    image_law: StudentT,
-    change_law: ScalarPredictive,
-    position_law: ScalarPredictive,
-    left_out: LeaveOneOut,
-    levels: Levels,
-    /// The query's pooled features in f64, kept to spare an allocation per part.
-    pooled: Vec<f64>,
+    tiling: Tiling,
+    /// Those that are not ignored as a whole.
+    tiles: Vec<Tile>,
+    prompts: usize,
 }
 
-/// Maps and image statistic of one query, masked, not yet judged.
-struct Look {
-    change: Map,
-    nearest: Map,
-    /// `delta / D` per patch.
-    position: Map,
-    image_q: f64,
+/// All tiles of one query, compared but not judged.
+struct Sight {
     place: Place,
+    looks: Vec<Look>,
 }
 
 impl Inspector {
     /// Encodes the prompts, builds the posteriors and calibrates them by leaving one out.
     ///
-    /// Takes one encode run per prompt, and one segment run per prompt (one at least: the first
-    /// prompt is compared with itself, so a model that cannot run is found now and not on the
-    /// first part).
+    /// Takes, for each tile, one encode run per prompt and one segment run per prompt (one at least: the
+    /// first prompt is compared with itself, so a model that cannot run is found now and not on the first
+    /// part).
     pub fn new(
         mut model: OnePrompt,
         prompts: &[Picture],
         settings: Settings,
     ) -> Result<Self, InspectError> {
         let rate = checked_rate(settings.false_reject_ppm)?;
-        let mut locator = locator(prompts.first(), &settings)?;
-        let enrolled = encode_prompts(&mut model, prompts, &settings, &mut locator)?;
-        let own = model.segment_full(&enrolled[0].features, &enrolled[0].features)?.change;
-        let map_size = (own.width as usize, own.height as usize);
-        let field = Field::new(&model, &prompts[0], &settings, map_size)?;
-        let positions = enrol_positions(&enrolled)?;
-        let (image, images) = enrol_images(&enrolled, &model.card().calibration.image)?;
-        let left_out = leave_one_out(&mut model, &enrolled, &positions, &images, &field)?;
-        let (change_law, position_law) = laws(&model, &left_out.scores)?;
+        let first = checked_count(prompts, &settings)?;
+        let field = Field::new(first, &settings)?;
+        let mut locator = locator(first, &settings)?;
+        let input = model.input_size();
+        let tiling = Tiling::new(settings.tiles, input);
+        let cuts = (0..tiling.count()).map(|index| Cut { tiling, index, input });
+        let seen = |cut: Cut| Tile::masks(&model, &field, &settings, &cut).map(|m| (cut, m));
+        let (cuts, masks): (Vec<_>, Vec<_>) = cuts.filter_map(seen).unzip();
+        if cuts.is_empty() {
+            return Err(InspectError::AllIgnored);
+        }
+        let share = rate.probability() / cuts.len() as f64;
+        let encoded = encode_prompts(&mut model, prompts, &settings, &mut locator, &cuts)?;
+        let tiles: Result<Vec<Tile>, InspectError> = encoded
+            .into_iter()
+            .zip(cuts.into_iter().zip(masks))
+            .map(|(prompts, (cut, masks))| Tile::enrol(&mut model, prompts, masks, cut, share))
+            .collect();
         Ok(Inspector {
-            prompts: enrolled,
+            tiles: tiles?,
             field,
             locator,
             rate,
             smallest_px: settings.smallest_defect_px,
-            position: positions.posterior()?,
-            image_law: image.law(),
-            pooled: vec![0.0; image.dim()],
-            image,
-            levels: levels(&change_law, &position_law, rate),
-            change_law,
-            position_law,
-            left_out,
+            tiling,
+            prompts: prompts.len(),
             model,
         })
     }
@@ -130,35 +110,28 @@ impl Inspector {
     pub fn inspect(&mut self, query: &Picture) -> Inspection {
         let mut latency = StageLatency::default();
         match self.look(query, &mut latency) {
-            Ok(look) => self.judge(look, query, latency),
+            Ok(sight) => self.judge(sight, query, latency),
             Err(error) => Inspection::rejected(reason_of(&error), latency),
         }
     }
 
-    /// The raw statistics of a picture, for fitting priors. The smallest defect is not applied.
-    pub fn statistics(&mut self, query: &Picture) -> Result<Statistics, InspectError> {
-        let look = self.look(query, &mut StageLatency::default())?;
-        let dim = self.image_law.dim();
-        Ok(Statistics {
-            change: change_statistic(&look.change),
-            position: statistic_of(&look.position),
-            image: ImageScore {
-                ratio: self.image_law.delta(look.image_q) / dim as f64,
-                dim,
-                dof: self.image_law.dof(),
-            },
-        })
+    /// The raw statistics of a picture, one per tile, for fitting priors. The smallest defect is not applied.
+    pub fn statistics(&mut self, query: &Picture) -> Result<Vec<Statistics>, InspectError> {
+        let sight = self.look(query, &mut StageLatency::default())?;
+        Ok(self.tiles.iter().zip(&sight.looks).map(|(tile, look)| tile.statistics(look)).collect())
     }
 
-    /// The raw statistics of the prompts, each judged without itself: `(change, position)`.
+    /// The raw statistics of the prompts, tile by tile, each judged without itself: `(change, position)`.
     pub fn left_out(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.left_out.scores.iter().map(|s| (s.change, s.position))
+        let scores = self.tiles.iter().flat_map(|tile| &tile.left_out.scores);
+        scores.map(|s| (s.change, s.position))
     }
 
     /// Changes the false-reject rate at once; nothing is encoded again.
     pub fn with_false_reject_ppm(&mut self, ppm: u32) -> Result<(), InspectError> {
         self.rate = checked_rate(ppm)?;
-        self.levels = levels(&self.change_law, &self.position_law, self.rate);
+        let share = self.rate.probability() / self.tiles.len() as f64;
+        self.tiles.iter_mut().for_each(|tile| tile.set_share(share));
         Ok(())
     }
 
@@ -188,9 +161,10 @@ impl Inspector {
     pub fn needs_more(&self, ppm: u32) -> Option<usize> {
         let rate = FalseRejectRate::from_ppm(ppm).unwrap_or(self.rate);
         let ceiling = logit(CLEAR_DEFECT_PEAK);
+        let share = rate.probability() * Witness::Change.share() / self.tiles.len() as f64;
         let within = |more: usize| {
-            let law = self.change_law.expected_after(more);
-            law.upper_tail(ceiling) <= rate.probability() * Witness::Change.share()
+            let laws = self.tiles.iter().map(|tile| tile.change_law.expected_after(more));
+            laws.into_iter().all(|law| law.upper_tail(ceiling) <= share)
         };
         if within(0) {
             return None;
@@ -202,30 +176,10 @@ impl Inspector {
     /// most suspicious first. Needs two prompts; with exactly two, both may be named.
     pub fn suspicious_prompts(&self) -> Vec<SuspiciousPrompt> {
         let card = self.model.card();
-        let mut found: Vec<SuspiciousPrompt> = (0..self.left_out.scores.len())
+        let mut found: Vec<SuspiciousPrompt> = (0..self.prompts)
             .filter_map(|index| {
-                let own = self.left_out.scores[index];
-                let others = |score: fn(&LeftOutScores) -> f64| -> Vec<f64> {
-                    let rest = self.left_out.scores.iter().enumerate().filter(|(i, _)| *i != index);
-                    rest.map(|(_, s)| score(s)).collect()
-                };
-                // Like against like: the prompt's own score lacks the same as the others' do.
-                let law = |prior: &SeveralPrior, score: fn(&LeftOutScores) -> f64| {
-                    let like = SeveralPrior { gap: 0.0, ..*prior };
-                    let location = prior.prior.mu0 - prior.gap;
-                    SeveralPrior { prior: ScalarPrior { mu0: location, ..prior.prior }, ..like }
-                        .law(&others(score))
-                        .ok()
-                };
-                let change = law(&card.calibration.several.change, |s| s.change)?;
-                let position = law(&card.calibration.several.position, |s| s.position)?;
-                let say = |statistic, p_value| Testimony { statistic, p_value };
-                let factor = card.calibration.image.factor;
-                let report = WitnessReport {
-                    change: say(own.change, change.upper_tail(own.change)),
-                    position: say(own.position, position.upper_tail(own.position)),
-                    image: say(own.image.delta, own.image.p_value(self.image.dim(), factor)),
-                };
+                let tiles = self.tiles.iter().map(|tile| tile.testify_left_out(index, card));
+                let report = WitnessReport::of_places(&tiles.collect::<Option<Vec<_>>>()?);
                 let p_value = report.p_value();
                 (p_value < SUSPICIOUS_P).then(|| SuspiciousPrompt {
                     index,
@@ -238,57 +192,41 @@ impl Inspector {
         found
     }
 
-    fn look(&mut self, query: &Picture, latency: &mut StageLatency) -> Result<Look, InspectError> {
+    fn look(&mut self, query: &Picture, latency: &mut StageLatency) -> Result<Sight, InspectError> {
         if !self.field.admits(query) {
             let given = (query.width(), query.height());
             return Err(InspectError::Size { prompt: None, given, expected: self.field.size });
         }
         let start = Instant::now();
         let place = Place::find(&mut self.locator, query, self.field.area_of(query));
-        let locate_us = micros_since(start);
-        let map = place.map(self.model.input_size());
-        let encoded = self.model.encode_region(query, self.field.region, map.as_ref())?;
-        latency.preprocess = locate_us + encoded.preprocess_us;
-        latency.encode = encoded.encode_us;
-        let features = encoded.features;
-        let chosen = most_alike(&self.prompts, &features, None);
-        let segmented = self.model.segment_full(&features, &self.prompts[chosen].features)?;
-        latency.segment = segmented.segment_us;
-        let start = Instant::now();
-        let (width, height) = self.position.size();
-        let ratios = self.position.ratio_map(features.patches().values)?.to_vec();
-        let mut position = Map { width: width as u32, height: height as u32, values: ratios };
-        let mut change = segmented.change;
-        self.field.change_mask.apply(&mut change.values);
-        self.field.position_mask.apply(&mut position.values);
-        self.left_out.change_habit.apply(&mut change.values);
-        self.left_out.position_habit.apply(&mut position.values);
-        place.hide_unseen(&mut change);
-        place.hide_unseen(&mut position);
-        for (wide, value) in self.pooled.iter_mut().zip(features.pooled()) {
-            *wide = f64::from(*value);
-        }
-        let image_q = self.image.q(&self.pooled);
-        latency.score = micros_since(start);
-        Ok(Look { change, nearest: segmented.nearest, position, image_q, place })
+        let map = place.map(self.tiling.canvas());
+        let located_us = micros_since(start);
+        let (region, tiles) = (self.field.region, self.tiling.tiles());
+        latency.preprocess =
+            located_us + self.model.load_picture(query, region, tiles, map.as_ref())?;
+        let looks: Result<Vec<Look>, InspectError> =
+            self.tiles.iter_mut().map(|tile| tile.look(&mut self.model, &place, latency)).collect();
+        Ok(Sight { place, looks: looks? })
     }
 
-    fn judge(&self, mut look: Look, query: &Picture, mut latency: StageLatency) -> Inspection {
+    fn judge(&self, mut sight: Sight, query: &Picture, mut latency: StageLatency) -> Inspection {
         let start = Instant::now();
         let area = self.field.area_of(query);
-        for (map, level) in
-            [(&mut look.change, self.levels.change), (&mut look.position, self.levels.position)]
-        {
-            let place = Placement { area, width: map.width as usize, height: map.height as usize };
-            flatten_specks(&mut map.values, place, level, self.smallest_px);
+        let card = self.model.card();
+        for (tile, look) in self.tiles.iter().zip(&mut sight.looks) {
+            let area = self.tiling.rect(area, tile.cut.index);
+            tile.flatten(look, area, self.smallest_px);
         }
-        let witnesses = self.testify(&look);
+        let looked = self.tiles.iter().zip(&sight.looks);
+        let places: Vec<WitnessReport> =
+            looked.map(|(tile, look)| tile.testify(look, card)).collect();
+        let witnesses = WitnessReport::of_places(&places);
         let decision = decide(&witnesses, self.rate);
-        let fused = self.fuse(&look);
-        let prior = &self.model.card().calibration.position;
+        let fused = self.fuse(&sight);
         // The change map finds where; the posterior ranks parts. Measured on the development sets,
         // its peak orders good and bad parts far better than the change map's does.
-        let score = position_level(witnesses.position.statistic.exp() as f32, prior);
+        let peak = witnesses.position.statistic.exp() as f32;
+        let score = position_level(peak, &card.calibration.position);
         let regions = self.outline(&fused, area, &decision);
         latency.score += micros_since(start);
         Inspection {
@@ -299,42 +237,24 @@ impl Inspector {
             regions,
             map: Some(fused),
             area,
-            pose: look.place.pose,
+            pose: sight.place.pose,
             latency,
         }
     }
 
-    fn testify(&self, look: &Look) -> WitnessReport {
-        let (change, position) = (change_statistic(&look.change), statistic_of(&look.position));
-        let factor = self.model.card().calibration.image.factor;
-        let ratio = self.image_law.delta(look.image_q) / self.image_law.dim() as f64;
-        WitnessReport {
-            change: Testimony { statistic: change, p_value: self.change_law.upper_tail(change) },
-            position: Testimony {
-                statistic: position,
-                p_value: self.position_law.upper_tail(position),
-            },
-            image: Testimony {
-                statistic: ratio,
-                p_value: self.image_law.p_value(look.image_q, factor),
-            },
+    /// The tiles' maps side by side, where the part lies in its own picture.
+    fn fuse(&self, sight: &Sight) -> Map {
+        let (card, place) = (self.model.card(), &sight.place);
+        let mut whole: Option<Map> = None;
+        for (tile, look) in self.tiles.iter().zip(&sight.looks) {
+            let fused = tile.fuse(look, place, card);
+            let empty = || tile.cut.canvas_map((fused.width, fused.height));
+            tile.cut.paste(&fused, whole.get_or_insert_with(empty));
         }
-    }
-
-    fn fuse(&self, look: &Look) -> Map {
-        let card = self.model.card();
-        let mut position = look.position.clone();
-        for value in &mut position.values {
-            *value = position_level(*value, &card.calibration.position);
-        }
-        let mut fused = fuse(&card.fusion, &look.change, &look.nearest, &position);
-        self.field.change_mask.apply(&mut fused.values);
-        look.place.hide_unseen(&mut fused);
-        // Back to where the part lies in its own picture.
-        let there = look.place.map((fused.width, fused.height));
-        match there.and_then(|map| map.inverse()) {
-            Some(back) => fused.seen_through(&back),
-            None => fused,
+        let whole = whole.unwrap_or_default();
+        match place.map((whole.width, whole.height)).and_then(|map| map.inverse()) {
+            Some(back) => whole.seen_through(&back),
+            None => whole,
         }
     }
 
@@ -353,41 +273,29 @@ impl Inspector {
 }
 
 /// Looks for parts like the first prompt, if that is wanted.
-fn locator(first: Option<&Picture>, settings: &Settings) -> Result<Option<Locator>, InspectError> {
-    let first = first.ok_or(InspectError::PromptCount { given: 0 })?;
+fn locator(first: &Picture, settings: &Settings) -> Result<Option<Locator>, InspectError> {
     let area = settings.region_of_interest.unwrap_or(first.bounds());
     area.check_within(first.width(), first.height()).map_err(InspectError::RegionOfInterest)?;
     Ok(Locator::new(first, area, settings.registration))
 }
 
+/// The first prompt, if there are neither too few nor too many, nor too many tiles.
+fn checked_count<'a>(
+    prompts: &'a [Picture],
+    settings: &Settings,
+) -> Result<&'a Picture, InspectError> {
+    let given = prompts.len();
+    let first = prompts.first().filter(|_| given <= PROMPTS_MAX);
+    let first = first.ok_or(InspectError::PromptCount { given })?;
+    let tiles = settings.tiles;
+    if !tiles.is_sound() || tiles.count() as usize * given > PROMPT_TILES_MAX {
+        return Err(InspectError::TileCount { tiles, prompts: given });
+    }
+    Ok(first)
+}
+
 fn checked_rate(ppm: u32) -> Result<FalseRejectRate, InspectError> {
     FalseRejectRate::from_ppm(ppm).ok_or(InspectError::Rate { ppm })
-}
-
-/// The laws of the change and position statistics: the card's priors, updated by the prompts.
-fn laws(
-    model: &OnePrompt,
-    left_out: &[LeftOutScores],
-) -> Result<(ScalarPredictive, ScalarPredictive), InspectError> {
-    let calibration = &model.card().calibration;
-    if left_out.is_empty() {
-        return Ok((calibration.change.predictive(&[])?, calibration.position.predictive(&[])?));
-    }
-    let change: Vec<f64> = left_out.iter().map(|s| s.change).collect();
-    let position: Vec<f64> = left_out.iter().map(|s| s.position).collect();
-    Ok((calibration.several.change.law(&change)?, calibration.several.position.law(&position)?))
-}
-
-fn levels(change: &ScalarPredictive, position: &ScalarPredictive, rate: FalseRejectRate) -> Levels {
-    let share = |witness: Witness| rate.probability() * witness.share();
-    Levels {
-        change: sigmoid(change.threshold(share(Witness::Change))) as f32,
-        position: position.threshold(share(Witness::Position)).exp() as f32,
-    }
-}
-
-fn statistic_of(position: &Map) -> f64 {
-    position_statistic(position.width as usize, position.height as usize, &position.values)
 }
 
 /// The reason that a failure rejects a part with.

@@ -4,7 +4,7 @@ use crate::calibration::CalibrationError;
 use crate::oneprompt::ModelError;
 use crate::picture::{PictureError, Rect};
 pub use crate::recipe::PROMPTS_MAX;
-use crate::recipe::{IgnoreMask, Registration};
+use crate::recipe::{IgnoreMask, Registration, TILES_MAX, Tiles};
 use crate::student_t::StudentTError;
 use crate::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
 use std::fmt;
@@ -12,6 +12,9 @@ use std::fmt;
 /// How far the aspect ratios of query and prompts may differ: cropping by hand or by a part finder
 /// gives a few per cent, another product gives more.
 pub const ASPECT_TOLERANCE: f64 = 0.05;
+
+/// Most prompts times tiles that are held, with a model of 256x256 some 450 MB.
+pub const PROMPT_TILES_MAX: usize = 128;
 
 /// What the operator sets for a product.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub struct Settings {
     /// Whether parts are turned and shifted onto the first prompt before they are judged. Places that the
     /// first prompt does not show are then not judged, and the ignore mask goes with the part.
     pub registration: Registration,
+    /// In how many tiles the inspected area is looked at; every prompt is held once per tile.
+    pub tiles: Tiles,
     /// Where differences are to be ignored. The mask lies over the whole picture (not over the
     /// region of interest) and is stretched to it.
     pub ignore: Option<IgnoreMask>,
@@ -38,6 +43,7 @@ impl Default for Settings {
             smallest_defect_px: 0,
             region_of_interest: None,
             registration: Registration::Off,
+            tiles: Tiles::ONE,
             ignore: None,
         }
     }
@@ -50,6 +56,13 @@ pub enum InspectError {
     PromptCount {
         /// How many were given.
         given: usize,
+    },
+    /// No tile, more than [`TILES_MAX`], or with the prompts more than [`PROMPT_TILES_MAX`].
+    TileCount {
+        /// The tiles.
+        tiles: Tiles,
+        /// How many prompts there are.
+        prompts: usize,
     },
     /// A false-reject rate out of bounds.
     Rate {
@@ -98,6 +111,16 @@ impl fmt::Display for InspectError {
             Self::PromptCount { given } => {
                 write!(f, "{given} prompts; at most {PROMPTS_MAX} are possible, leave some out")
             }
+            Self::TileCount { tiles, .. } if !tiles.is_sound() => {
+                write!(f, "{tiles} tiles; give 1 to {TILES_MAX}, columns times rows")
+            }
+            Self::TileCount { tiles, prompts } => write!(
+                f,
+                "{tiles} tiles of {prompts} prompts are {}; at most {PROMPT_TILES_MAX} fit into memory, \
+                 keep {} prompts or take fewer tiles",
+                tiles.count() as usize * prompts,
+                PROMPT_TILES_MAX / tiles.count() as usize
+            ),
             Self::Rate { ppm } => write!(
                 f,
                 "false-reject rate of {ppm} ppm; give {FALSE_REJECT_PPM_MIN} to {FALSE_REJECT_PPM_MAX}"

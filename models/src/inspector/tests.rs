@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::Graph;
 use crate::package::ModelCard;
-use crate::recipe::{IgnoreMask, Registration};
+use crate::recipe::{IgnoreMask, Registration, Tiles};
 use crate::registration::Pose;
 use crate::tensor::Tensor;
 use crate::testing::part_at;
@@ -425,14 +425,14 @@ fn wrong_settings_are_named() {
 #[test]
 fn statistics_are_what_the_witnesses_judge() {
     let (mut i, switch) = inspector(&[good(0)], Settings::default());
-    let s = i.statistics(&bad(1)).expect("statistics");
+    let s = i.statistics(&bad(1)).expect("statistics")[0];
     let w = i.inspect(&bad(1)).witnesses;
     assert_eq!(
         (s.change, s.position, s.image.ratio),
         (w.change.statistic, w.position.statistic, w.image.statistic)
     );
     assert_eq!(s.image.dim, DIM);
-    assert!(s.change > i.statistics(&good(1)).expect("statistics").change + 2.0);
+    assert!(s.change > i.statistics(&good(1)).expect("statistics")[0].change + 2.0);
     switch.set(Fault::NanInMap);
     assert!(i.statistics(&good(1)).is_err());
 }
@@ -481,4 +481,102 @@ fn a_turned_part_is_judged_in_the_place_it_was_taught_in() {
     let within = |at: u32, from: u32, length: u32| (from..from + length).contains(&at);
     assert!(within(centre.0, worst.x, worst.w) && within(centre.1, worst.y, worst.h), "{worst:?}");
     assert!(worst.w < LONG / 2 && worst.h < LONG / 2, "{worst:?}");
+}
+
+#[test]
+fn tiles_show_what_the_whole_picture_hides() {
+    // Five pixels of 512 are half a pixel of the network's 64.
+    let side = 512;
+    let spot = Rect { x: 301, y: 96, w: 5, h: 5 };
+    let spoiled = part(1, side, side, Some(spot));
+    let (mut whole, _) = inspector(&[part(0, side, side, None)], Settings::default());
+    assert!(whole.inspect(&spoiled).decision.is_pass());
+    let tiles = Tiles { columns: 8, rows: 8 };
+    let settings = Settings { tiles, ..Settings::default() };
+    let (mut tiled, _) = inspector(&[part(0, side, side, None)], settings);
+    let good = tiled.inspect(&part(2, side, side, None));
+    assert!(good.decision.is_pass(), "{:?}", good.witnesses);
+    let found = tiled.inspect(&spoiled);
+    assert!(!found.decision.is_pass(), "{:?}", found.witnesses);
+    let r = found.regions[0];
+    assert!(r.x <= 301 && r.x + r.w >= 306 && r.y <= 96 && r.y + r.h >= 101, "{r:?}");
+    assert!(r.w < 32 && r.h < 32, "{r:?}");
+    let map = found.map.expect("a map");
+    // Eight tiles of 64 that share 8.
+    assert_eq!((map.width, map.height), (456, 456));
+}
+
+#[test]
+fn a_rate_holds_for_all_tiles_together() {
+    let tiles = Tiles { columns: 4, rows: 1 };
+    let prompts = [part(0, 256, 64, None)];
+    let settings = Settings { tiles, ..Settings::default() };
+    let (mut tiled, _) = inspector(&prompts, settings);
+    let query = part(1, 256, 64, Some(Rect { x: 10, y: 10, w: 20, h: 20 }));
+    let statistics = tiled.statistics(&query).expect("statistics");
+    assert_eq!(statistics.len(), 4);
+    let seen = tiled.inspect(&query).witnesses;
+    let worst = statistics.iter().map(|s| s.position).fold(f64::MIN, f64::max);
+    assert_eq!(seen.position.statistic, worst, "with one prompt all tiles have one law");
+    let law = ModelCard::parse(CARD).unwrap().calibration.position.predictive(&[]).unwrap();
+    assert!((seen.position.p_value - 4.0 * law.upper_tail(worst)).abs() < 1e-12);
+}
+
+#[test]
+fn tiles_that_are_ignored_are_not_looked_at() {
+    let ignored = (0..128u32 * 64).map(|i| i % 128 < 80).collect();
+    let ignore = Some(IgnoreMask { width: 128, height: 64, ignored });
+    let tiles = Tiles { columns: 2, rows: 1 };
+    let settings = Settings { ignore, tiles, ..Settings::default() };
+    let (mut i, _) = inspector(&[part(0, 128, 64, None)], settings);
+    let hidden = part(1, 128, 64, Some(Rect { x: 10, y: 10, w: 40, h: 40 }));
+    assert_eq!(i.statistics(&hidden).expect("statistics").len(), 1);
+    let seen = i.inspect(&hidden);
+    assert!(seen.decision.is_pass(), "{:?}", seen.witnesses);
+    let shown = part(1, 128, 64, Some(Rect { x: 96, y: 10, w: 16, h: 16 }));
+    let found = i.inspect(&shown);
+    assert!(!found.decision.is_pass());
+    let r = found.regions[0];
+    assert!(r.x <= 96 && r.x + r.w >= 112, "{r:?}");
+}
+
+#[test]
+fn too_many_tiles_are_refused() {
+    let refused = |tiles, prompts: usize| {
+        let settings = Settings { tiles, ..Settings::default() };
+        Inspector::new(model().0, &vec![good(0); prompts], settings).map(|_| ()).expect_err("refused")
+    };
+    let none = refused(Tiles { columns: 0, rows: 3 }, 1);
+    assert!(none.to_string().contains("0x3 tiles"), "{none}");
+    let many = refused(Tiles { columns: 8, rows: 8 }, 3);
+    assert!(many.to_string().contains("keep 2 prompts"), "{many}");
+}
+
+#[test]
+fn a_turned_part_is_seen_in_tiles_as_well() {
+    const LONG: u32 = 192;
+    let prompt = part_at(LONG, LONG, &Pose::IDENTITY, 1.0);
+    let pose = Pose { rotation: 0.7, shift: [0.04, -0.03], ..Pose::IDENTITY };
+    let turned = part_at(LONG, LONG, &pose, 1.0);
+    let settings = Settings {
+        registration: Registration::Any,
+        tiles: Tiles { columns: 2, rows: 2 },
+        false_reject_ppm: 10_000,
+        ..Settings::default()
+    };
+    let (mut i, _) = inspector(std::slice::from_ref(&prompt), settings);
+    let (x, y, side) = (100, 62, 14);
+    let mut rgb = turned.rgb().to_vec();
+    for i in 0..side * side {
+        let at = 3 * ((y + i / side) * LONG as usize + x + i % side);
+        rgb[at..at + 3].copy_from_slice(&[255, 40, 40]);
+    }
+    let seen = i.inspect(&turned);
+    let found = i.inspect(&Picture::from_rgb8(LONG, LONG, rgb).unwrap());
+    assert!((seen.pose.rotation - 0.7).abs() < 0.02, "{:?}", seen.pose);
+    assert!(found.p_value < 0.1 * seen.p_value, "{} {}", found.p_value, seen.p_value);
+    let map = found.full_map(LONG, LONG).expect("a map");
+    let inside = map.at(107, 69);
+    let share = map.values.iter().filter(|v| **v >= inside).count() as f64 / map.values.len() as f64;
+    assert!(inside > 0.3 && share < 0.05, "{inside} {share}");
 }

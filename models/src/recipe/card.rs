@@ -4,6 +4,7 @@ use super::RecipeError;
 use crate::files::is_safe_name;
 use crate::picture::Rect;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Most bytes `recipe.toml` may have.
 pub const RECIPE_CARD_BYTES_MAX: u64 = 64 << 10;
@@ -37,9 +38,70 @@ pub struct RecipeCard {
     /// Whether parts are turned and shifted onto the first prompt before they are judged.
     #[serde(default, skip_serializing_if = "Registration::is_off")]
     pub registration: Registration,
+    /// How many tiles the judged part of the picture is looked at in.
+    #[serde(default, skip_serializing_if = "Tiles::is_one")]
+    pub tiles: Tiles,
     /// Timing of this product where it differs from the machine's.
     #[serde(default, skip_serializing_if = "LineTiming::is_empty")]
     pub line: LineTiming,
+}
+
+/// Most tiles of one picture: 4K in tiles of a good 400 pixels.
+pub const TILES_MAX: u32 = 64;
+
+/// A grid of tiles. Each is brought to the model's input by itself, so that a large picture is not looked at
+/// through a keyhole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tiles {
+    /// Side by side.
+    pub columns: u32,
+    /// One below the other.
+    pub rows: u32,
+}
+
+impl Tiles {
+    /// The picture as a whole.
+    pub const ONE: Tiles = Tiles { columns: 1, rows: 1 };
+
+    /// Whether the picture is looked at as a whole.
+    pub fn is_one(&self) -> bool {
+        *self == Tiles::ONE
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.columns.saturating_mul(self.rows)
+    }
+
+    /// Whether there is one at least and [`TILES_MAX`] at most.
+    pub fn is_sound(&self) -> bool {
+        self.columns > 0 && self.rows > 0 && self.count() <= TILES_MAX
+    }
+}
+
+impl Default for Tiles {
+    fn default() -> Tiles {
+        Tiles::ONE
+    }
+}
+
+impl fmt::Display for Tiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.columns, self.rows)
+    }
+}
+
+impl std::str::FromStr for Tiles {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not COLUMNSxROWS with 1 to {TILES_MAX} tiles, 3x2 for instance");
+        let (columns, rows) = text.split_once('x').ok_or_else(wrong)?;
+        let number = |digits: &str| digits.parse().map_err(|_| wrong());
+        let tiles = Tiles { columns: number(columns)?, rows: number(rows)? };
+        if tiles.is_sound() { Ok(tiles) } else { Err(wrong()) }
+    }
 }
 
 /// How far a part may lie from where it was taught and still be the same part, judged in the place that it
@@ -153,6 +215,8 @@ impl RecipeCard {
         ensure(ppm, "false_reject_ppm", &format!("choose 1 to {FALSE_REJECT_PPM_MAX}"))?;
         let px = (1..=SMALLEST_DEFECT_PX_MAX).contains(&self.smallest_defect_px);
         ensure(px, "smallest_defect_px", &format!("choose 1 to {SMALLEST_DEFECT_PX_MAX}"))?;
+        let sound = self.tiles.is_sound();
+        ensure(sound, "tiles", &format!("choose 1 to {TILES_MAX}, columns times rows"))?;
         ensure(is_safe_name(&self.model.id), "model.id", NAME)?;
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let hash = &self.model.hash;

@@ -12,6 +12,7 @@ fn card() -> RecipeCard {
         model: ModelPin { id: "tiny".to_string(), hash: "a".repeat(64) },
         region_of_interest: Some(Rect { x: 2, y: 0, w: 16, h: 20 }),
         registration: Registration::Any,
+        tiles: Tiles { columns: 2, rows: 3 },
         line: LineTiming { travel_ms: Some(900), ..LineTiming::default() },
     }
 }
@@ -203,12 +204,13 @@ proptest! {
         name in "[a-z0-9_-]{1,64}", id in "[a-z0-9_-]{1,64}", hash in "[0-9a-f]{64}",
         version in 1u32.., ppm in 1..=FALSE_REJECT_PPM_MAX, px in 1..=SMALLEST_DEFECT_PX_MAX,
         region_of_interest in rects(), line in timings(), how in 0..3usize,
+        columns in 1..=8u32, rows in 1..=8u32,
     ) {
         let all = [Registration::Off, Registration::Small, Registration::Any];
         let card = RecipeCard {
             name, version, false_reject_ppm: ppm, smallest_defect_px: px,
             model: ModelPin { id, hash }, region_of_interest, line,
-            registration: all[how],
+            registration: all[how], tiles: Tiles { columns, rows },
         };
         prop_assert_eq!(RecipeCard::parse(&card.emit().unwrap()), Ok(card));
     }

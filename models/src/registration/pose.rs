@@ -44,18 +44,23 @@ impl Pose {
 const RIM: f64 = 1.0 / 64.0;
 
 impl Affine {
-    /// Zeroes the cells of a grid, `columns` wide, that look beyond the picture: nobody saw what is there,
-    /// so nothing is said of it.
-    pub fn hide_unseen(&self, values: &mut [f32], columns: usize) {
-        let rows = values.len().checked_div(columns).unwrap_or(0);
+    /// Zeroes the cells that look beyond the picture: nobody saw what is there, so nothing is said of it.
+    /// `values`, `columns` wide, are a window of the `whole` grid that the map is of, from `origin` on.
+    pub fn hide_unseen(
+        &self,
+        values: &mut [f32],
+        columns: usize,
+        whole: (usize, usize),
+        origin: (usize, usize),
+    ) {
         let inside = |v: f64, n: usize| {
             let rim = RIM * n as f64 - 0.5;
             (rim..=(n - 1) as f64 - rim).contains(&v)
         };
         for (i, value) in values.iter_mut().enumerate() {
-            let (x, y) = (i % columns, i / columns);
+            let (x, y) = (origin.0 + i % columns, origin.1 + i / columns);
             let (sx, sy) = self.at(x as f64, y as f64);
-            if !inside(sx, columns) || !inside(sy, rows) {
+            if !inside(sx, whole.0) || !inside(sy, whole.1) {
                 *value = 0.0;
             }
         }
@@ -102,12 +107,19 @@ mod tests {
     fn what_nobody_saw_is_not_said() {
         let aside = Affine([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]);
         let mut values = vec![1.0; 64 * 3];
-        aside.hide_unseen(&mut values, 64);
+        aside.hide_unseen(&mut values, 64, (64, 3), (0, 0));
         for row in values.chunks(64) {
             // Two columns look beyond the right edge, and one at the rim.
             assert_eq!(row.iter().filter(|v| **v == 0.0).count(), 3);
             assert_eq!(row[..61], [1.0; 61]);
         }
+        // The same, a window of it at a time.
+        let mut left = vec![1.0; 60 * 3];
+        aside.hide_unseen(&mut left, 60, (64, 3), (0, 0));
+        assert!(left.iter().all(|v| *v == 1.0));
+        let mut right = vec![1.0; 4 * 3];
+        aside.hide_unseen(&mut right, 4, (64, 3), (60, 0));
+        assert_eq!(right, [1.0, 0.0, 0.0, 0.0].repeat(3));
     }
 
     #[test]

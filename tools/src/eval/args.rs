@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use touchstone_models::recipe::Registration;
+use touchstone_models::recipe::{Registration, SMALLEST_DEFECT_PX_MAX};
+use touchstone_models::tiling::TileChoice;
 
 use super::variant::Variant;
 
@@ -43,6 +44,14 @@ pub struct EvalArgs {
     /// same for all categories.
     #[arg(long, value_name = "HOW", default_value = "off")]
     pub registration: Registration,
+    /// Let the product look at pictures in so many tiles, COLUMNSxROWS, or auto: as few as show the smallest
+    /// defect.
+    #[arg(long, value_name = "CxR", default_value = "1x1")]
+    pub tiles: TileChoice,
+    /// Length of the smallest defect that matters, in pixels of the pictures; the same for all categories.
+    #[arg(long, value_name = "PX", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(SMALLEST_DEFECT_PX_MAX)))]
+    pub smallest_defect: u32,
     /// Only these sets, or `set/category`.
     #[arg(long, value_delimiter = ',')]
     pub sets: Vec<String>,

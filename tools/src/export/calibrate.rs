@@ -99,10 +99,11 @@ pub fn fit(
                 .map_err(|e| anyhow!("calibration: {e}"))?;
         let mut scores = (Vec::new(), Vec::new());
         for part in parts {
-            let s = inspector.statistics(part).map_err(|e| anyhow!("calibration: {e}"))?;
-            scores.0.push(s.change);
-            scores.1.push(s.position);
-            image.push(s.image);
+            for s in inspector.statistics(part).map_err(|e| anyhow!("calibration: {e}"))? {
+                scores.0.push(s.change);
+                scores.1.push(s.position);
+                image.push(s.image);
+            }
         }
         change.push(scores.0);
         position.push(scores.1);
@@ -151,9 +152,10 @@ fn several(
         let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
         (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
         for part in parts {
-            let s = inspector.statistics(part).map_err(failed)?;
-            of_change.new.push(s.change);
-            of_position.new.push(s.position);
+            for s in inspector.statistics(part).map_err(failed)? {
+                of_change.new.push(s.change);
+                of_position.new.push(s.position);
+            }
         }
         log::debug!("product {index}: change {of_change:?} position {of_position:?}");
         change.push(of_change);

@@ -11,8 +11,10 @@ use touchstone_models::map::Map;
 use touchstone_models::oneprompt::{Features, OnePrompt};
 use touchstone_models::package::{ModelPackage, find_model};
 use touchstone_models::picture::Picture;
+use touchstone_models::recipe::Tiles;
 use touchstone_models::student_t::position::Enrolment;
 use touchstone_models::student_t::{PatchGrid, PositionPosterior, PositionPrior};
+use touchstone_models::tiling::TileChoice;
 use touchstone_models::verdict::Decision;
 
 use super::Detector;
@@ -49,18 +51,20 @@ impl OnePromptDetector {
             DetectorKind::Product => (true, false),
             _ => (false, true),
         };
+        let plain = args.registration.is_off() && args.tiles == TileChoice::Given(Tiles::ONE);
         anyhow::ensure!(
-            args.registration.is_off() || args.detector == DetectorKind::Product,
-            "--registration is the product's; give --detector product with it"
+            plain || args.detector == DetectorKind::Product,
+            "--registration and --tiles are the product's; give --detector product with them"
         );
         let settings = Settings {
             false_reject_ppm: args.false_reject_ppm,
+            smallest_defect_px: args.smallest_defect,
             registration: args.registration,
             ..Settings::default()
         };
         Ok(Self {
             product: match product {
-                true => Some(Product::Idle(Box::new(load()?), settings)),
+                true => Some(Product::Idle(Box::new(load()?), Wanted { settings, tiles: args.tiles })),
                 false => None,
             },
             witnesses: match witnesses {
@@ -96,18 +100,28 @@ impl Detector for OnePromptDetector {
 
 /// The inspector, before and after it has prompts.
 enum Product {
-    Idle(Box<OnePrompt>, Settings),
-    Ready(Box<Inspector>, Settings),
+    Idle(Box<OnePrompt>, Wanted),
+    Ready(Box<Inspector>, Wanted),
+}
+
+/// What the command line asks of the product.
+struct Wanted {
+    settings: Settings,
+    tiles: TileChoice,
 }
 
 impl Product {
     fn enrolled(self, prompts: &[Picture]) -> anyhow::Result<Self> {
-        let (model, settings) = match self {
-            Self::Idle(model, settings) => (*model, settings),
-            Self::Ready(inspector, settings) => (inspector.into_model(), settings),
+        let (model, wanted) = match self {
+            Self::Idle(model, wanted) => (*model, wanted),
+            Self::Ready(inspector, wanted) => (inspector.into_model(), wanted),
         };
-        let inspector = Inspector::new(model, prompts, settings.clone())?;
-        Ok(Self::Ready(Box::new(inspector), settings))
+        let size = prompts.first().map_or((1, 1), |p| (p.width(), p.height()));
+        let smallest = wanted.settings.smallest_defect_px;
+        let tiles = wanted.tiles.tiles(model.input_size(), size, smallest);
+        let settings = Settings { tiles, ..wanted.settings.clone() };
+        let inspector = Inspector::new(model, prompts, settings)?;
+        Ok(Self::Ready(Box::new(inspector), wanted))
     }
 
     fn observe(&mut self, query: &Picture, seen: &mut Observation) -> anyhow::Result<()> {
