@@ -69,6 +69,7 @@ pub fn tiny_card() -> ModelCard {
             position: ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 },
             image: ImagePrior { lambda: 0.05, kappa0: 1.0, factor: 1.0 },
             several: SeveralPriors { change: several(-3.0), position: several(0.0) },
+            registered: None,
         },
         training: Training {
             sources: vec!["none: its weights are constants".to_string()],

@@ -4,7 +4,7 @@
 //! to a prompt. Unlike taking whatever is farthest, that does not begin with the odd ones out, which at
 //! teaching time are more often bad pictures than good variety.
 
-use super::enrol::load_part;
+use super::enrol::place_part;
 use super::settings::{InspectError, PROMPTS_MAX, Settings};
 use crate::oneprompt::{OnePrompt, Patches};
 use crate::picture::Picture;
@@ -42,13 +42,14 @@ pub fn choose_prompts(
 ) -> Result<Vec<Choice>, InspectError> {
     let first = parts.first().filter(|_| parts.len() <= GOOD_PARTS_MAX);
     let first = *first.ok_or(InspectError::PromptCount { given: parts.len() })?;
-    // What differs between good parts is seen well enough on the picture as a whole.
-    let settings = &Settings { tiles: Tiles::ONE, ..settings.clone() };
     let mut locator = super::locator(first, settings)?;
     let mut signatures = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
-        load_part(model, index, part, first, settings, &mut locator)?;
-        let encoded = model.encode_tile(0).map_err(|error| InspectError::Prompt { index, error })?;
+        let place = place_part(index, part, first, settings, &mut locator)?;
+        let encoded = place
+            .load(model, part, settings.region_of_interest, Tiles::ONE)
+            .and_then(|_| model.encode_tile(0))
+            .map_err(|error| InspectError::Prompt { index, error })?;
         signatures.push(signature(&encoded.features.patches()));
         progress();
     }

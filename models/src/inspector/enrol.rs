@@ -5,10 +5,10 @@ use super::mask::Mask;
 use super::settings::{InspectError, Settings, fits};
 use crate::calibration::{change_statistic, position_statistic};
 use crate::map::Map;
-use crate::oneprompt::{Features, OnePrompt};
+use crate::oneprompt::{Features, ModelError, OnePrompt};
 use crate::package::ImagePrior;
 use crate::picture::{Picture, Rect};
-use crate::recipe::IgnoreMask;
+use crate::recipe::{IgnoreMask, Tiles};
 use crate::registration::{Affine, Locator, Pose};
 use crate::student_t::position::Enrolment;
 use crate::student_t::{LeftOut, LowRankPosterior, LowRankPrior, PatchGrid, PositionPrior};
@@ -41,6 +41,18 @@ impl Place {
     pub(super) fn map(&self, (columns, rows): (u32, u32)) -> Option<Affine> {
         let moved = self.pose != Pose::IDENTITY;
         moved.then(|| self.pose.affine(columns as usize, rows as usize, self.aspect))
+    }
+
+    /// Has the model take the picture in, cut into `tiles`; gives the time in microseconds.
+    pub(super) fn load(
+        &self,
+        model: &mut OnePrompt,
+        picture: &Picture,
+        region: Option<Rect>,
+        tiles: Tiles,
+    ) -> Result<u64, ModelError> {
+        let map = self.map(Tiling::new(tiles, model.input_size()).canvas());
+        model.load_picture(picture, region, tiles, map.as_ref())
     }
 
     /// Zeroes what this picture does not show of a tile's map.
@@ -150,6 +162,12 @@ pub(super) struct Masks {
     pub(super) position: Mask,
 }
 
+/// The ways in which a picture is cut: as a whole, and in tiles if there are several. The whole picture shows
+/// what is missing or wrong at large, where each tile alone looks fine.
+pub(super) fn layers(tiles: Tiles) -> impl Iterator<Item = Tiles> + Clone {
+    std::iter::once(Tiles::ONE).chain((!tiles.is_one()).then_some(tiles))
+}
+
 /// Encodes the tiles `cuts` of every prompt; per tile, its prompts.
 pub(super) fn encode_prompts(
     model: &mut OnePrompt,
@@ -160,21 +178,23 @@ pub(super) fn encode_prompts(
 ) -> Result<Vec<Vec<EnrolledPrompt>>, InspectError> {
     let mut tiles: Vec<Vec<EnrolledPrompt>> = cuts.iter().map(|_| Vec::new()).collect();
     for (index, prompt) in prompts.iter().enumerate() {
-        let place = load_part(model, index, prompt, &prompts[0], settings, locator)?;
-        for (cut, tile) in cuts.iter().zip(&mut tiles) {
-            let encoded = model.encode_tile(cut.index);
-            let features = encoded.map_err(|error| InspectError::Prompt { index, error })?.features;
-            let unit = unit(features.pooled());
-            tile.push(EnrolledPrompt { features, unit, place });
+        let place = place_part(index, prompt, &prompts[0], settings, locator)?;
+        let failed = |error| InspectError::Prompt { index, error };
+        for layer in layers(settings.tiles) {
+            place.load(model, prompt, settings.region_of_interest, layer).map_err(failed)?;
+            let own = cuts.iter().zip(&mut tiles).filter(|(cut, _)| cut.tiling.tiles() == layer);
+            for (cut, tile) in own {
+                let features = model.encode_tile(cut.index).map_err(failed)?.features;
+                let unit = unit(features.pooled());
+                tile.push(EnrolledPrompt { features, unit, place });
+            }
         }
     }
     Ok(tiles)
 }
 
-/// Takes in a good part as the `first` one lies, for [`OnePrompt::encode_tile`]: checked against its size,
-/// located. `index` counts from 0.
-pub(super) fn load_part(
-    model: &mut OnePrompt,
+/// Where a good part lies against the `first` one, checked against its size. `index` counts from 0.
+pub(super) fn place_part(
     index: usize,
     part: &Picture,
     first: &Picture,
@@ -186,13 +206,7 @@ pub(super) fn load_part(
     if !fits(given, expected, region.is_some()) {
         return Err(InspectError::Size { prompt: Some(index), given, expected });
     }
-    let place = Place::find(locator, part, region.unwrap_or(part.bounds()));
-    let canvas = Tiling::new(settings.tiles, model.input_size()).canvas();
-    let map = place.map(canvas);
-    model
-        .load_picture(part, region, settings.tiles, map.as_ref())
-        .map_err(|error| InspectError::Prompt { index, error })?;
-    Ok(place)
+    Ok(Place::find(locator, part, region.unwrap_or(part.bounds())))
 }
 
 /// The prompt most like `query`, among all but `without` (MetaUAS*: the one that is compared).
@@ -218,7 +232,10 @@ fn unit(pooled: &[f32]) -> Vec<f32> {
 }
 
 /// The patch grids of all prompts, ready to make posteriors with and without single prompts.
-pub(super) fn enrol_positions(prompts: &[EnrolledPrompt]) -> Result<Enrolment, InspectError> {
+pub(super) fn enrol_positions(
+    prompts: &[EnrolledPrompt],
+    reach: Option<usize>,
+) -> Result<Enrolment, InspectError> {
     let grids: Result<Vec<PatchGrid>, _> = prompts
         .iter()
         .map(|p| {
@@ -232,7 +249,9 @@ pub(super) fn enrol_positions(prompts: &[EnrolledPrompt]) -> Result<Enrolment, I
         let patches = p.features.patches();
         (patches.dim, patches.width as usize)
     });
-    Ok(Enrolment::new(grids, PositionPrior::for_unit_rows(dim, width))?)
+    let usual = PositionPrior::for_unit_rows(dim, width);
+    let prior = PositionPrior { reach: reach.unwrap_or(usual.reach), ..usual };
+    Ok(Enrolment::new(grids, prior)?)
 }
 
 /// The image-level posterior and what it says of each prompt without that prompt.

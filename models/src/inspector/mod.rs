@@ -25,12 +25,14 @@ use crate::engine::EngineError;
 use crate::fusion::position_level;
 use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
+use crate::package::Laws;
 use crate::picture::{Picture, Rect};
+use crate::recipe::Tiles;
 use crate::regions::regions;
 use crate::registration::Locator;
 use crate::tiling::Tiling;
 use crate::verdict::{Decision, FalseRejectRate, Reason, Region, Witness, WitnessReport, decide};
-use enrol::{Cut, Field, Place, encode_prompts};
+use enrol::{Cut, Field, Place, encode_prompts, layers};
 use std::time::Instant;
 use tile::{Look, Tile};
 
@@ -52,7 +54,8 @@ pub struct Inspector {
     locator: Option<Locator>,
     rate: FalseRejectRate,
     smallest_px: u32,
-    tiling: Tiling,
+    grid: Tiles,
+    laws: Laws,
     /// Those that are not ignored as a whole.
     tiles: Vec<Tile>,
     prompts: usize,
@@ -80,27 +83,33 @@ impl Inspector {
         let field = Field::new(first, &settings)?;
         let mut locator = locator(first, &settings)?;
         let input = model.input_size();
-        let tiling = Tiling::new(settings.tiles, input);
-        let cuts = (0..tiling.count()).map(|index| Cut { tiling, index, input });
+        let tilings = layers(settings.tiles).map(|tiles| Tiling::new(tiles, input));
+        let cuts = tilings.flat_map(|tiling| {
+            (0..tiling.count()).map(move |index| Cut { tiling, index, input })
+        });
         let seen = |cut: Cut| Tile::masks(&model, &field, &settings, &cut).map(|m| (cut, m));
         let (cuts, masks): (Vec<_>, Vec<_>) = cuts.filter_map(seen).unzip();
         if cuts.is_empty() {
             return Err(InspectError::AllIgnored);
         }
         let share = rate.probability() / cuts.len() as f64;
+        let laws = model.card().calibration.laws(settings.registration);
         let encoded = encode_prompts(&mut model, prompts, &settings, &mut locator, &cuts)?;
         let tiles: Result<Vec<Tile>, InspectError> = encoded
             .into_iter()
             .zip(cuts.into_iter().zip(masks))
-            .map(|(prompts, (cut, masks))| Tile::enrol(&mut model, prompts, masks, cut, share))
+            .map(|(prompts, (cut, masks))| {
+                Tile::enrol(&mut model, prompts, masks, cut, laws, share)
+            })
             .collect();
         Ok(Inspector {
             tiles: tiles?,
+            laws,
             field,
             locator,
             rate,
             smallest_px: settings.smallest_defect_px,
-            tiling,
+            grid: settings.tiles,
             prompts: prompts.len(),
             model,
         })
@@ -175,10 +184,9 @@ impl Inspector {
     /// Prompts that the others do not agree with (a defective or wrong part taught by mistake),
     /// most suspicious first. Needs two prompts; with exactly two, both may be named.
     pub fn suspicious_prompts(&self) -> Vec<SuspiciousPrompt> {
-        let card = self.model.card();
         let mut found: Vec<SuspiciousPrompt> = (0..self.prompts)
             .filter_map(|index| {
-                let tiles = self.tiles.iter().map(|tile| tile.testify_left_out(index, card));
+                let tiles = self.tiles.iter().map(|tile| tile.testify_left_out(index));
                 let report = WitnessReport::of_places(&tiles.collect::<Option<Vec<_>>>()?);
                 let p_value = report.p_value();
                 (p_value < SUSPICIOUS_P).then(|| SuspiciousPrompt {
@@ -199,34 +207,35 @@ impl Inspector {
         }
         let start = Instant::now();
         let place = Place::find(&mut self.locator, query, self.field.area_of(query));
-        let map = place.map(self.tiling.canvas());
-        let located_us = micros_since(start);
-        let (region, tiles) = (self.field.region, self.tiling.tiles());
-        latency.preprocess =
-            located_us + self.model.load_picture(query, region, tiles, map.as_ref())?;
-        let looks: Result<Vec<Look>, InspectError> =
-            self.tiles.iter_mut().map(|tile| tile.look(&mut self.model, &place, latency)).collect();
-        Ok(Sight { place, looks: looks? })
+        latency.preprocess = micros_since(start);
+        let mut looks = Vec::with_capacity(self.tiles.len());
+        for layer in layers(self.grid) {
+            latency.preprocess +=
+                place.load(&mut self.model, query, self.field.region, layer)?;
+            let own = self.tiles.iter_mut().filter(|tile| tile.cut.tiling.tiles() == layer);
+            for tile in own {
+                looks.push(tile.look(&mut self.model, &place, latency)?);
+            }
+        }
+        Ok(Sight { place, looks })
     }
 
     fn judge(&self, mut sight: Sight, query: &Picture, mut latency: StageLatency) -> Inspection {
         let start = Instant::now();
         let area = self.field.area_of(query);
-        let card = self.model.card();
         for (tile, look) in self.tiles.iter().zip(&mut sight.looks) {
-            let area = self.tiling.rect(area, tile.cut.index);
+            let area = tile.cut.tiling.rect(area, tile.cut.index);
             tile.flatten(look, area, self.smallest_px);
         }
         let looked = self.tiles.iter().zip(&sight.looks);
-        let places: Vec<WitnessReport> =
-            looked.map(|(tile, look)| tile.testify(look, card)).collect();
+        let places: Vec<WitnessReport> = looked.map(|(tile, look)| tile.testify(look)).collect();
         let witnesses = WitnessReport::of_places(&places);
         let decision = decide(&witnesses, self.rate);
         let fused = self.fuse(&sight);
         // The change map finds where; the posterior ranks parts. Measured on the development sets,
         // its peak orders good and bad parts far better than the change map's does.
         let peak = witnesses.position.statistic.exp() as f32;
-        let score = position_level(peak, &card.calibration.position);
+        let score = position_level(peak, &self.laws.position);
         let regions = self.outline(&fused, area, &decision);
         latency.score += micros_since(start);
         Inspection {
@@ -244,14 +253,24 @@ impl Inspector {
 
     /// The tiles' maps side by side, where the part lies in its own picture.
     fn fuse(&self, sight: &Sight) -> Map {
-        let (card, place) = (self.model.card(), &sight.place);
-        let mut whole: Option<Map> = None;
-        for (tile, look) in self.tiles.iter().zip(&sight.looks) {
-            let fused = tile.fuse(look, place, card);
-            let empty = || tile.cut.canvas_map((fused.width, fused.height));
-            tile.cut.paste(&fused, whole.get_or_insert_with(empty));
+        let (rule, place) = (&self.model.card().fusion, &sight.place);
+        let mut joined: Option<Map> = None;
+        for layer in layers(self.grid) {
+            let mut canvas: Option<Map> = None;
+            for (tile, look) in self.tiles.iter().zip(&sight.looks) {
+                if tile.cut.tiling.tiles() != layer {
+                    continue;
+                }
+                let fused = tile.fuse(look, place, rule);
+                let empty = || tile.cut.canvas_map((fused.width, fused.height));
+                tile.cut.paste(&fused, canvas.get_or_insert_with(empty));
+            }
+            joined = match (joined, canvas) {
+                (Some(coarse), Some(fine)) => Some(mean(&coarse, fine)),
+                (one, other) => one.or(other),
+            };
         }
-        let whole = whole.unwrap_or_default();
+        let whole = joined.unwrap_or_default();
         match place.map((whole.width, whole.height)).and_then(|map| map.inverse()) {
             Some(back) => whole.seen_through(&back),
             None => whole,
@@ -270,6 +289,15 @@ impl Inspector {
         }
         regions(fused, area, level.min(REGION_FALLBACK * fused.max()), 0)
     }
+}
+
+/// The mean of two maps of one area, at the finer one's size.
+fn mean(coarse: &Map, mut fine: Map) -> Map {
+    let coarse = coarse.resize(fine.width, fine.height);
+    fine.values.iter_mut().zip(coarse.values).for_each(|(fine, coarse)| {
+        *fine = 0.5 * (*fine + coarse);
+    });
+    fine
 }
 
 /// Looks for parts like the first prompt, if that is wanted.

@@ -12,7 +12,7 @@ use crate::calibration::{
 use crate::fusion::{fuse, position_level};
 use crate::map::Map;
 use crate::oneprompt::OnePrompt;
-use crate::package::ModelCard;
+use crate::package::{FusionConstants, Laws};
 use crate::picture::Rect;
 use crate::regions::{Placement, flatten_specks};
 use crate::student_t::{LowRankPosterior, PositionPosterior, StudentT};
@@ -31,6 +31,7 @@ struct Levels {
 /// What is known of one tile.
 pub(super) struct Tile {
     pub(super) cut: Cut,
+    laws: Laws,
     prompts: Vec<EnrolledPrompt>,
     masks: Masks,
     position: PositionPosterior,
@@ -76,16 +77,18 @@ impl Tile {
         prompts: Vec<EnrolledPrompt>,
         masks: Masks,
         cut: Cut,
+        laws: Laws,
         share: f64,
     ) -> Result<Tile, InspectError> {
         // A model that cannot run is found now, and not on the first part.
         model.segment_full(&prompts[0].features, &prompts[0].features)?;
-        let positions = enrol_positions(&prompts)?;
-        let (image, images) = enrol_images(&prompts, &model.card().calibration.image)?;
+        let positions = enrol_positions(&prompts, laws.reach)?;
+        let (image, images) = enrol_images(&prompts, &laws.image)?;
         let left_out = leave_one_out(model, &prompts, &positions, &images, &masks, &cut)?;
-        let (change_law, position_law) = laws(model, &left_out.scores)?;
+        let (change_law, position_law) = updated(&laws, &left_out.scores)?;
         Ok(Tile {
             cut,
+            laws,
             prompts,
             masks,
             position: positions.posterior()?,
@@ -162,9 +165,9 @@ impl Tile {
     }
 
     /// What the witnesses say of this tile.
-    pub(super) fn testify(&self, look: &Look, card: &ModelCard) -> WitnessReport {
+    pub(super) fn testify(&self, look: &Look) -> WitnessReport {
         let (change, position) = (change_statistic(&look.change), statistic_of(&look.position));
-        let factor = card.calibration.image.factor;
+        let factor = self.laws.image.factor;
         let ratio = self.image_law.delta(look.image_q) / self.image_law.dim() as f64;
         WitnessReport {
             change: Testimony { statistic: change, p_value: self.change_law.upper_tail(change) },
@@ -180,19 +183,19 @@ impl Tile {
     }
 
     /// One map of the witnesses' three.
-    pub(super) fn fuse(&self, look: &Look, place: &Place, card: &ModelCard) -> Map {
+    pub(super) fn fuse(&self, look: &Look, place: &Place, rule: &FusionConstants) -> Map {
         let mut position = look.position.clone();
         for value in &mut position.values {
-            *value = position_level(*value, &card.calibration.position);
+            *value = position_level(*value, &self.laws.position);
         }
-        let mut fused = fuse(&card.fusion, &look.change, &look.nearest, &position);
+        let mut fused = fuse(rule, &look.change, &look.nearest, &position);
         self.masks.change.apply(&mut fused.values);
         place.hide_unseen(&mut fused, &self.cut);
         fused
     }
 
     /// What the other prompts say of prompt `index`; `None` where there are not two others' scores.
-    pub(super) fn testify_left_out(&self, index: usize, card: &ModelCard) -> Option<WitnessReport> {
+    pub(super) fn testify_left_out(&self, index: usize) -> Option<WitnessReport> {
         let own = self.left_out.scores.get(index)?;
         let others = |score: fn(&LeftOutScores) -> f64| -> Vec<f64> {
             let rest = self.left_out.scores.iter().enumerate().filter(|(i, _)| *i != index);
@@ -206,10 +209,10 @@ impl Tile {
                 .law(&others(score))
                 .ok()
         };
-        let change = law(&card.calibration.several.change, |s| s.change)?;
-        let position = law(&card.calibration.several.position, |s| s.position)?;
+        let change = law(&self.laws.several.change, |s| s.change)?;
+        let position = law(&self.laws.several.position, |s| s.position)?;
         let say = |statistic, p_value| Testimony { statistic, p_value };
-        let factor = card.calibration.image.factor;
+        let factor = self.laws.image.factor;
         Some(WitnessReport {
             change: say(own.change, change.upper_tail(own.change)),
             position: say(own.position, position.upper_tail(own.position)),
@@ -219,17 +222,16 @@ impl Tile {
 }
 
 /// The laws of the change and position statistics: the card's priors, updated by the prompts.
-fn laws(
-    model: &OnePrompt,
+fn updated(
+    laws: &Laws,
     left_out: &[LeftOutScores],
 ) -> Result<(ScalarPredictive, ScalarPredictive), InspectError> {
-    let calibration = &model.card().calibration;
     if left_out.is_empty() {
-        return Ok((calibration.change.predictive(&[])?, calibration.position.predictive(&[])?));
+        return Ok((laws.change.predictive(&[])?, laws.position.predictive(&[])?));
     }
     let change: Vec<f64> = left_out.iter().map(|s| s.change).collect();
     let position: Vec<f64> = left_out.iter().map(|s| s.position).collect();
-    Ok((calibration.several.change.law(&change)?, calibration.several.position.law(&position)?))
+    Ok((laws.several.change.law(&change)?, laws.several.position.law(&position)?))
 }
 
 fn levels(change: &ScalarPredictive, position: &ScalarPredictive, rate: f64) -> Levels {

@@ -2,6 +2,8 @@
 
 use super::card::*;
 use crate::files::is_safe_name;
+use crate::recipe::Registration;
+use crate::student_t::position::POSITION_REACH_MAX;
 use crate::tensor::{TensorSpec, elements};
 use std::fmt;
 
@@ -209,9 +211,36 @@ impl FusionConstants {
 
 impl Calibration {
     fn check(&self) -> Result<(), CardError> {
+        let Calibration { change, position, image, several, registered } = *self;
+        Laws { reach: None, change, position, image, several }.check("calibration")?;
+        let Some(registered) = registered else { return Ok(()) };
+        let reach = (1..=POSITION_REACH_MAX).contains(&registered.reach);
+        let why = format!("{} is not in 1..={POSITION_REACH_MAX}", registered.reach);
+        ensure(reach, "calibration.registered.reach", why)?;
+        self.laws(Registration::Any).check("calibration.registered")
+    }
+
+    /// What is known of good parts before any was seen, where parts are registered or where they are not.
+    pub fn laws(&self, registration: Registration) -> Laws {
+        let Calibration { change, position, image, several, registered } = *self;
+        match registered {
+            Some(r) if !registration.is_off() => Laws {
+                reach: Some(r.reach),
+                change: r.change,
+                position: r.position,
+                image: r.image,
+                several: r.several,
+            },
+            _ => Laws { reach: None, change, position, image, several },
+        }
+    }
+}
+
+impl Laws {
+    fn check(&self, table: &str) -> Result<(), CardError> {
         let several = [("change", self.several.change), ("position", self.several.position)];
         for (name, SeveralPrior { gap, weight, .. }) in several {
-            let key = |leaf: &str| format!("calibration.several.{name}.{leaf}");
+            let key = |leaf: &str| format!("{table}.several.{name}.{leaf}");
             ensure(gap.is_finite(), &key("gap"), "is not finite")?;
             ensure(weight > 0.0 && weight <= 1.0, &key("weight"), "is not above 0 and up to 1")?;
         }
@@ -223,14 +252,14 @@ impl Calibration {
         ];
         for (name, prior) in priors {
             let ScalarPrior { mu0, kappa0, nu0, lambda0 } = prior;
-            ensure(mu0.is_finite(), &format!("calibration.{name}.mu0"), "is not finite")?;
+            ensure(mu0.is_finite(), &format!("{table}.{name}.mu0"), "is not finite")?;
             for (key, value) in [("kappa0", kappa0), ("nu0", nu0), ("lambda0", lambda0)] {
-                positive(&format!("calibration.{name}.{key}"), value)?;
+                positive(&format!("{table}.{name}.{key}"), value)?;
             }
         }
-        positive("calibration.image.lambda", self.image.lambda)?;
-        positive("calibration.image.kappa0", self.image.kappa0)?;
-        positive("calibration.image.factor", self.image.factor)
+        positive(&format!("{table}.image.lambda"), self.image.lambda)?;
+        positive(&format!("{table}.image.kappa0"), self.image.kappa0)?;
+        positive(&format!("{table}.image.factor"), self.image.factor)
     }
 }
 

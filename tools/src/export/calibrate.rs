@@ -6,8 +6,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use touchstone_models::calibration::{Enrolled, ScalarPrior, SeveralPrior, fit_image_factor};
 use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{Calibration, ImagePrior, SeveralPriors};
+use touchstone_models::package::{
+    Calibration, ImagePrior, Laws, RegisteredCalibration, SeveralPriors,
+};
 use touchstone_models::picture::Picture;
+use touchstone_models::recipe::Registration;
 
 use crate::progress;
 use crate::synth::{Geometry, Library, Light, SynthConfig};
@@ -41,8 +44,15 @@ pub fn uncalibrated() -> Calibration {
         position: scalar,
         image: ImagePrior { lambda: 1.0, kappa0: IMAGE_KAPPA0, factor: 1.0 },
         several: SeveralPriors { change: several, position: several },
+        registered: None,
     }
 }
+
+/// How far a patch's counterpart is looked for where parts are registered: a pose is right within half a
+/// cell of four pixels, and a cell sees a little beyond itself.
+const REGISTERED_REACH: usize = 2;
+/// What registered parts are calibrated with: the same nuisance as all others.
+const REGISTRATION: Registration = Registration::Small;
 
 /// The range of good parts that the rates are promised for: the line of the demo, and what a
 /// decent fixture and lamp keep. Mostly parts and surfaces; crops of photographs, which no line
@@ -79,7 +89,7 @@ pub fn fit(
     );
     let several_products = products * SEVERAL_SHARE.0 / SEVERAL_SHARE.1;
     let config = line_config(size, seed);
-    let bar = progress::bar(products * 2 + several_products, "calibrate");
+    let bar = progress::bar(products * 3 + several_products * 2, "calibrate");
     let numbers = 0..products;
     let mut products = Vec::new();
     for index in numbers {
@@ -87,37 +97,117 @@ pub fn fit(
     }
 
     let mut calibration = uncalibrated();
-    calibration.image.lambda = pooled_variance(&mut load(calibration)?, &products, &bar)?;
-
-    let mut model = Some(load(calibration)?);
-    let (mut change, mut position, mut image) = (Vec::new(), Vec::new(), Vec::new());
-    for pictures in &products {
-        let (prompt, parts) = pictures.split_first().context("a product without pictures")?;
-        let taken = model.take().context("the model went missing")?;
-        let mut inspector =
-            Inspector::new(taken, std::slice::from_ref(prompt), Settings::default())
-                .map_err(|e| anyhow!("calibration: {e}"))?;
-        let mut scores = (Vec::new(), Vec::new());
-        for part in parts {
-            for s in inspector.statistics(part).map_err(|e| anyhow!("calibration: {e}"))? {
-                scores.0.push(s.change);
-                scores.1.push(s.position);
-                image.push(s.image);
-            }
-        }
-        change.push(scores.0);
-        position.push(scores.1);
-        model = Some(inspector.into_model());
-        bar.inc(1);
-    }
-    calibration.change = ScalarPrior::fit(&change).map_err(|e| anyhow!("change: {e}"))?;
-    calibration.position = ScalarPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?;
-    calibration.image.factor =
-        fit_image_factor(&image, IMAGE_TAIL).map_err(|e| anyhow!("image: {e}"))?;
-    let model = model.context("the model went missing")?;
-    calibration.several = several(model, library, &config, several_products, &bar)?;
+    let mut model = load(calibration)?;
+    calibration.image.lambda = pooled_variance(&mut model, &products, &bar)?;
+    let Calibration { change, position, image, several, .. } = calibration;
+    let registered = RegisteredCalibration { reach: REGISTERED_REACH, change, position, image, several };
+    calibration.registered = Some(registered);
+    let job = Job { library, config: &config, products: &products, several_products, bar: &bar };
+    // One after the other, because both are written to the same place.
+    let models = [load(calibration)?, load(calibration)?];
+    let [usual, registered] = std::thread::scope(|scope| {
+        let [a, b] = models;
+        let registered = scope.spawn(|| job.laws(b, REGISTRATION));
+        let usual = job.laws(a, Registration::Off);
+        let panicked = || Err(anyhow!("calibration: a thread died"));
+        [usual, registered.join().unwrap_or_else(|_| panicked())]
+    });
     bar.finish_and_clear();
-    Ok(calibration)
+    let (usual, r) = (usual?, registered?);
+    let registered = RegisteredCalibration {
+        reach: REGISTERED_REACH,
+        change: r.change,
+        position: r.position,
+        image: r.image,
+        several: r.several,
+    };
+    Ok(Calibration {
+        change: usual.change,
+        position: usual.position,
+        image: usual.image,
+        several: usual.several,
+        registered: Some(registered),
+    })
+}
+
+/// What laws are fitted on.
+struct Job<'a> {
+    library: &'a Library,
+    config: &'a SynthConfig,
+    /// Good parts of each.
+    products: &'a [Vec<Picture>],
+    /// How many further products are taught with several prompts.
+    several_products: u64,
+    bar: &'a indicatif::ProgressBar,
+}
+
+impl Job<'_> {
+    /// The laws of good parts that are registered so.
+    fn laws(&self, model: OnePrompt, registration: Registration) -> Result<Laws> {
+        let failed = |e: InspectError| anyhow!("calibration: {e}");
+        let settings = Settings { registration, ..Settings::default() };
+        let mut laws = model.card().calibration.laws(registration);
+        let mut model = Some(model);
+        let (mut change, mut position, mut image) = (Vec::new(), Vec::new(), Vec::new());
+        for pictures in self.products {
+            let (prompt, parts) = pictures.split_first().context("a product without pictures")?;
+            let taken = model.take().context("the model went missing")?;
+            let prompt = std::slice::from_ref(prompt);
+            let mut inspector = Inspector::new(taken, prompt, settings.clone()).map_err(failed)?;
+            let mut scores = (Vec::new(), Vec::new());
+            for part in parts {
+                for s in inspector.statistics(part).map_err(failed)? {
+                    scores.0.push(s.change);
+                    scores.1.push(s.position);
+                    image.push(s.image);
+                }
+            }
+            change.push(scores.0);
+            position.push(scores.1);
+            model = Some(inspector.into_model());
+            self.bar.inc(1);
+        }
+        laws.change = ScalarPrior::fit(&change).map_err(|e| anyhow!("change: {e}"))?;
+        laws.position = ScalarPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?;
+        laws.image.factor =
+            fit_image_factor(&image, IMAGE_TAIL).map_err(|e| anyhow!("image: {e}"))?;
+        let model = model.context("the model went missing")?;
+        laws.several = self.several(model, &settings)?;
+        Ok(laws)
+    }
+
+    /// Products taught with [`SEVERAL_PROMPTS`] good parts: what those score against each other, and
+    /// what further good parts score.
+    fn several(&self, model: OnePrompt, settings: &Settings) -> Result<SeveralPriors> {
+        let failed = |e: InspectError| anyhow!("calibration: {e}");
+        let mut model = Some(model);
+        let (mut change, mut position) = (Vec::new(), Vec::new());
+        for index in 0..self.several_products {
+            let count = SEVERAL_PROMPTS + SEVERAL_PARTS;
+            let pictures = good_parts(self.library, self.config, SEVERAL_FIRST + index, count)?;
+            let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
+            let taken = model.take().context("the model went missing")?;
+            let mut inspector =
+                Inspector::new(taken, prompts, settings.clone()).map_err(failed)?;
+            let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
+            (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
+            for part in parts {
+                for s in inspector.statistics(part).map_err(failed)? {
+                    of_change.new.push(s.change);
+                    of_position.new.push(s.position);
+                }
+            }
+            log::debug!("product {index}: change {of_change:?} position {of_position:?}");
+            change.push(of_change);
+            position.push(of_position);
+            model = Some(inspector.into_model());
+            self.bar.inc(1);
+        }
+        Ok(SeveralPriors {
+            change: SeveralPrior::fit(&change).map_err(|e| anyhow!("change: {e}"))?,
+            position: SeveralPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?,
+        })
+    }
 }
 
 /// So many good parts of an imaginary product.
@@ -129,44 +219,6 @@ fn good_parts(
 ) -> Result<Vec<Picture>> {
     let parts = library.product(config, index, count).into_iter();
     parts.map(|rgb| Ok(Picture::from_rgb8(config.size, config.size, rgb)?)).collect()
-}
-
-/// Products taught with [`SEVERAL_PROMPTS`] good parts: what those score against each other, and
-/// what further good parts score.
-fn several(
-    model: OnePrompt,
-    library: &Library,
-    config: &SynthConfig,
-    products: u64,
-    bar: &indicatif::ProgressBar,
-) -> Result<SeveralPriors> {
-    let failed = |e: InspectError| anyhow!("calibration: {e}");
-    let mut model = Some(model);
-    let (mut change, mut position) = (Vec::new(), Vec::new());
-    for index in 0..products {
-        let count = SEVERAL_PROMPTS + SEVERAL_PARTS;
-        let pictures = good_parts(library, config, SEVERAL_FIRST + index, count)?;
-        let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
-        let taken = model.take().context("the model went missing")?;
-        let mut inspector = Inspector::new(taken, prompts, Settings::default()).map_err(failed)?;
-        let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
-        (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
-        for part in parts {
-            for s in inspector.statistics(part).map_err(failed)? {
-                of_change.new.push(s.change);
-                of_position.new.push(s.position);
-            }
-        }
-        log::debug!("product {index}: change {of_change:?} position {of_position:?}");
-        change.push(of_change);
-        position.push(of_position);
-        model = Some(inspector.into_model());
-        bar.inc(1);
-    }
-    Ok(SeveralPriors {
-        change: SeveralPrior::fit(&change).map_err(|e| anyhow!("change: {e}"))?,
-        position: SeveralPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?,
-    })
 }
 
 /// Variance of the pooled embedding among good parts of one product, per dimension: with
