@@ -101,6 +101,7 @@ pub fn draw_kind(base: &Base, dice: &mut Dice) -> ChangeKind {
     if !base.outlines.is_empty() {
         set(ChangeKind::Removal, 7.0);
         set(ChangeKind::Exchange, 3.0);
+        set(ChangeKind::Missing, 2.0);
     }
     if base.twin.is_some() {
         // An exchange needs the same thing on both sides, which a twin does not have.
