@@ -11,12 +11,13 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
 
+use super::average;
 use super::batch::{self, Prefetch};
-use super::course::{Course, Saving, adam_w};
+use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
 use super::encoder::{self, Student};
 use super::loss::{change_loss, match_loss};
-use super::run_folder::{RunFolder, RunState, command_line};
+use super::run_folder::{RunFolder, RunState, SAMPLES, command_line};
 use crate::net::NetConfig;
 use crate::net::encoder::{Encoded, Encoder};
 use crate::net::oneprompt::{ChangeHead, OnePromptNet};
@@ -72,6 +73,10 @@ pub struct OnePromptArgs {
     /// Seed of weights and pairs.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Decay of a moving average of the weights, which is what is judged, shown and saved; 0 takes the
+    /// weights as they are. The first steps decay faster.
+    #[arg(long, value_name = "DECAY", default_value_t = average::DECAY, value_parser = average::parse_decay)]
+    pub ema: f64,
     /// Steps between checkpoints and validations.
     #[arg(long, default_value_t = 250)]
     pub checkpoint: usize,
@@ -107,8 +112,8 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
     let tape = device.clone().autodiff();
     let (net, mut sources, model) = start(args, &tape)?;
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
-    let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     sources.push(args.pictures.display().to_string());
+    let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     let optimizer = adam_w(5e-4);
     let plan = RunState {
         stage: STAGE.into(),
@@ -119,10 +124,17 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         command: command_line(),
         sources,
         history: Vec::new(),
+        ema: args.ema,
+        seconds: 0.0,
     };
-    let saving = Saving { every: args.checkpoint, resume: args.resume };
+    let setting = Setting {
+        every: args.checkpoint,
+        resume: args.resume,
+        batch: (args.batch, "pairs"),
+        pictures: library.scenes.len() + library.textures.len(),
+    };
     let (mut course, mut model, mut optimizer) =
-        Course::begin(folder, plan, saving, (model, optimizer))?;
+        Course::begin(folder, plan, setting, (model, optimizer))?;
     let validation: Vec<Pair> =
         (0..VALIDATION_PAIRS as u64).map(|i| library.pair(&config, VALIDATION_FIRST + i)).collect();
     let size = args.batch;
@@ -136,10 +148,11 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         let loss;
         (model, loss) =
             step(args, model, &mut optimizer, pairs.tensors(&tape), course.rate(args.lr));
-        if course.stepped(loss.inner())? {
-            course.validated(validate(&model, &validation, args, &device));
+        if course.stepped(loss.inner(), &model)? {
+            let shown = course.shown(&model);
+            course.validated(validate(&shown, &validation, args, &device));
+            write_samples(course.folder(), &shown, &validation, args, &device)?;
             course.save(&model, &optimizer)?;
-            write_samples(course.folder(), &model, &validation, args, &device)?;
         }
     }
     course.end();
@@ -258,13 +271,12 @@ fn predict(model: &OnePromptNet, images: Tensor<4>) -> Tensor<4> {
 }
 
 fn validate(model: &OnePromptNet, pairs: &[Pair], args: &OnePromptArgs, device: &Device) -> f64 {
-    let model = model.valid();
     let chunks = pairs.chunks(args.batch);
     let count = chunks.len() as f64;
     let total: f64 = chunks
         .map(|chunk| {
             let (images, truth) = PairBatch::of(chunk, args.size).tensors(device);
-            let logits = predict(&model, images);
+            let logits = predict(model, images);
             f64::from(change_loss(logits, truth, args.positive_weight).into_scalar::<f32>())
         })
         .sum();
@@ -281,12 +293,11 @@ fn write_samples(
 ) -> Result<()> {
     const ROWS: usize = 16;
     const COLUMNS: usize = 4;
-    let model = model.valid();
     let size = args.size;
     let mut sheet = image::RgbImage::new((COLUMNS * size * 2) as u32, (ROWS / 2 * size) as u32);
     for (row, pair) in pairs.iter().take(ROWS).enumerate() {
         let (images, _) = PairBatch::of(std::slice::from_ref(pair), size).tensors(device);
-        let logits = predict(&model, images);
+        let logits = predict(model, images);
         let map = sigmoid(logits)
             .into_data()
             .try_to_vec::<f32>()
@@ -307,8 +318,5 @@ fn write_samples(
             }
         }
     }
-    let part = folder.path("samples.part.png");
-    sheet.save(&part).with_context(|| format!("{}", part.display()))?;
-    std::fs::rename(&part, folder.path("samples.png"))?;
-    Ok(())
+    folder.write(SAMPLES, |part| sheet.save(part).with_context(|| format!("{}", part.display())))
 }
