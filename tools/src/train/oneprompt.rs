@@ -16,13 +16,13 @@ use super::batch::{self, Prefetch};
 use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
 use super::encoder::{self, Student};
-use super::loss::{change_loss, match_loss};
+use super::loss::{PixelWeights, change_loss, match_loss};
 use super::run_folder::{RunFolder, RunState, SAMPLES, command_line};
 use crate::net::NetConfig;
 use crate::net::encoder::{Encoded, Encoder};
 use crate::net::oneprompt::{ChangeHead, OnePromptNet};
 use crate::progress;
-use crate::synth::{Library, Pair, SynthConfig};
+use crate::synth::{ChangeKind, Library, Pair, SynthConfig};
 
 /// The stage name of such a run.
 pub const STAGE: &str = "oneprompt";
@@ -70,6 +70,13 @@ pub struct OnePromptArgs {
     /// Weight of a changed pixel against an unchanged one.
     #[arg(long, default_value_t = 2.0)]
     pub positive_weight: f32,
+    /// Share of the unchanged pixels, the worst ones of each step, that count five times; 0.02 is a
+    /// good one to try against false alarms, 0 is off.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub hard_negatives: f32,
+    /// Kinds of change to leave out, to see what they are good for (ablation).
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub without: Vec<ChangeKind>,
     /// Seed of weights and pairs.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -91,6 +98,12 @@ pub struct OnePromptArgs {
     pub resume: bool,
 }
 
+impl OnePromptArgs {
+    fn weights(&self) -> PixelWeights {
+        PixelWeights { positive: self.positive_weight, hard_negatives: self.hard_negatives }
+    }
+}
+
 /// Pairs of the validation set. They come from indices that training never reaches.
 const VALIDATION_PAIRS: usize = 64;
 const VALIDATION_FIRST: u64 = 1 << 40;
@@ -106,6 +119,14 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         args.tune_encoder.is_finite() && args.tune_encoder >= 0.0,
         "--tune-encoder is a share of the learning rate, 0 or more"
     );
+    ensure!((0.0..=1.0).contains(&args.hard_negatives), "--hard-negatives is a share from 0 to 1");
+    let config = SynthConfig {
+        size: args.size as u32,
+        seed: args.seed,
+        without: args.without.clone(),
+        ..SynthConfig::default()
+    };
+    config.check()?;
     let device = args.device.open()?;
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
@@ -113,7 +134,6 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
     let (net, mut sources, model) = start(args, &tape)?;
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
     sources.push(args.pictures.display().to_string());
-    let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     let optimizer = adam_w(5e-4);
     let plan = RunState {
         stage: STAGE.into(),
@@ -239,7 +259,7 @@ fn step(
     let encoder_share = if fresh { 1.0 } else { args.tune_encoder };
     if encoder_share <= 0.0 {
         let (q, p) = frozen(&model.encoder, images).halves();
-        let loss = change_loss(model.head.forward(&q, &p), truth, args.positive_weight);
+        let loss = change_loss(model.head.forward(&q, &p), truth, args.weights());
         let mut gradients = loss.backward();
         let of_head = GradientsParams::from_module(&mut gradients, &model.head);
         let OnePromptNet { encoder, head } = model;
@@ -249,8 +269,8 @@ fn step(
     let (q, p) = model.encoder.forward(images).halves();
     let judged = model.head.judge(&q, &p);
     let mismatch = match_loss(&judged.mismatch, truth.clone());
-    let loss = change_loss(judged.logits, truth, args.positive_weight)
-        + mismatch.mul_scalar(args.match_weight);
+    let loss =
+        change_loss(judged.logits, truth, args.weights()) + mismatch.mul_scalar(args.match_weight);
     let mut gradients = loss.backward();
     let of_encoder = GradientsParams::from_module(&mut gradients, &model.encoder);
     let of_head = GradientsParams::from_module(&mut gradients, &model.head);
@@ -277,7 +297,7 @@ fn validate(model: &OnePromptNet, pairs: &[Pair], args: &OnePromptArgs, device: 
         .map(|chunk| {
             let (images, truth) = PairBatch::of(chunk, args.size).tensors(device);
             let logits = predict(model, images);
-            f64::from(change_loss(logits, truth, args.positive_weight).into_scalar::<f32>())
+            f64::from(change_loss(logits, truth, args.weights().plain()).into_scalar::<f32>())
         })
         .sum();
     total / count
