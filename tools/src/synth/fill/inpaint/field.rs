@@ -90,8 +90,8 @@ impl Field {
     }
 
     /// One pass over the targets, forwards or backwards: each is offered what continues its
-    /// neighbours' sources, then some random places around its own.
-    pub fn improve(&mut self, level: &Level, forwards: bool, grain: &mut Grain) {
+    /// neighbours' sources, then some random places around its own, `reach` pixels away at most.
+    pub fn improve(&mut self, level: &Level, reach: f32, forwards: bool, grain: &mut Grain) {
         let count = level.targets.len();
         for k in 0..count {
             let at = if forwards { k } else { count - 1 - k };
@@ -109,13 +109,12 @@ impl Field {
                     self.offer(level, target, source);
                 }
             }
-            self.search(level, target, grain);
+            self.search(level, target, reach, grain);
         }
     }
 
     /// Random places in squares that shrink around the source.
-    fn search(&mut self, level: &Level, target: usize, grain: &mut Grain) {
-        let mut reach = level.w.max(level.h) as f32;
+    fn search(&mut self, level: &Level, target: usize, mut reach: f32, grain: &mut Grain) {
         while reach >= 1.0 {
             let own = self.source[target] as usize;
             let [u, v, _] = grain.units();

@@ -42,6 +42,8 @@ const ROUNDS_FINEST: usize = 2;
 /// From this many targets on one round must do at the finest level: a large hole is seldom, but must
 /// not hold up a whole batch.
 const TARGETS_MANY: usize = 6_000;
+/// Reach of the random search where a coarser level has already looked everywhere, in pixels.
+const SEARCH_REFINED: f32 = 16.0;
 /// Width of the votes while structure forms, in usual differences.
 const WIDTH_FORMING: f32 = 0.7;
 /// Width of the last votes: narrow, for sharp pixels.
@@ -111,12 +113,14 @@ fn solve(
             Field::random(&level, grain)
         }
     };
+    let whole = level.w.max(level.h) as f32;
+    let reach = if above.is_some() { whole.min(SEARCH_REFINED) } else { whole };
     for round in 0..rounds {
         field.compare(&level);
         if all && above.is_none() && round < ROUNDS_EXHAUSTIVE {
             field.exhaust(&level);
         } else {
-            field.improve(&level, round % 2 == 0, grain);
+            field.improve(&level, reach, round % 2 == 0, grain);
         }
         if round + 1 < rounds {
             field.vote(&level, WIDTH_FORMING).settle(&mut level);
