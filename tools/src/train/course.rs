@@ -66,7 +66,7 @@ impl<M: Module> Course<M> {
         setting: Setting,
         (mut module, mut optimizer): (M, ModuleOptimizer),
     ) -> Result<(Self, M, ModuleOptimizer)> {
-        let (mut state, decay) = (plan.clone(), plan.ema);
+        let mut state = plan;
         let mut average = None;
         if let Some(saved) = folder.state()?.filter(|_| setting.resume) {
             ensure!(
@@ -74,15 +74,12 @@ impl<M: Module> Course<M> {
                 "{} is another run",
                 folder.path("").display()
             );
-            if saved.ema > 0.0 && decay > 0.0 {
-                average = Some(Average::of(&folder.load(module.clone())?, decay));
+            if saved.ema > 0.0 && state.ema > 0.0 {
+                average = Some(Average::of(&folder.load(module.clone())?, state.ema));
             }
             module = folder.load_raw(module, &saved)?;
             optimizer = folder.load_optimizer(optimizer)?;
-            state = RunState { steps: state.steps, ema: decay, ..saved };
-        }
-        if decay > 0.0 && average.is_none() {
-            average = Some(Average::of(&module, decay));
+            state = RunState { steps: state.steps, ema: state.ema, ..saved };
         }
         let bar = progress::bar(state.steps as u64, &state.stage);
         bar.set_position(state.step as u64);
@@ -124,7 +121,12 @@ impl<M: Module> Course<M> {
         self.state.step += 1;
         self.bar.inc(1);
         let step = self.state.step;
-        self.average = self.average.take().map(|average| average.follow(module, step));
+        self.average = match self.average.take() {
+            Some(average) => Some(average.follow(module, step)),
+            // Not before the first step: to look at weights that wait for their first use would draw
+            // them in another order, and with --ema a seed would begin another training.
+            None => (self.state.ema > 0.0).then(|| Average::of(module, self.state.ema)),
+        };
         let due = step.is_multiple_of(self.setting.every.max(1)) || !self.runs();
         if (step.is_multiple_of(POINT_EVERY) || due)
             && let Some(sum) = self.sum.take()
@@ -250,6 +252,16 @@ mod tests {
             assert_eq!(folder.load(fresh()).expect("weights").values(), want[1]);
             assert_eq!(folder.load_raw(fresh(), &state).expect("weights").values(), want[0]);
         }
+    }
+
+    #[test]
+    fn an_average_does_not_change_the_training() {
+        let [with, without] = [0.9, 0.0].map(|ema| {
+            let temp = tempfile::tempdir().expect("temp");
+            train(temp.path(), ema, false, STEPS)
+        });
+        assert_eq!(with[0], without[0]);
+        assert_ne!(with[1], without[1]);
     }
 
     #[test]

@@ -92,7 +92,12 @@ fn page(
          <p class=\"soft\">As of the last checkpoint.</p>"
     );
     tiles(&mut html, state, pace);
-    let _ = write!(html, "<h2>Loss</h2><div class=\"card\">{}</div>", curve::svg(&state.history));
+    let _ = write!(
+        html,
+        "<h2>Loss</h2><div class=\"card\">{}</div><p class=\"soft\">Compare each curve with itself: \
+         training has terms that validation leaves out (matching, hard negatives).</p>",
+        curve::svg(&state.history)
+    );
     validations(&mut html, state);
     facts(&mut html, state, parameters, pictures);
     if let Some(png) = samples {
