@@ -80,9 +80,14 @@ pub struct OnePromptArgs {
     /// Seed of weights and pairs.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Decay of a moving average of the weights, which is what is judged, shown and saved; 0 takes the
-    /// weights as they are. The first steps decay faster.
-    #[arg(long, value_name = "DECAY", default_value_t = average::DECAY, value_parser = average::parse_decay)]
+    /// Decay of a moving average of the weights, which is what is judged, shown and saved; 0 takes
+    /// the weights as they are. The first steps decay faster.
+    #[arg(
+        long,
+        value_name = "DECAY",
+        default_value_t = average::DECAY,
+        value_parser = average::parse_decay
+    )]
     pub ema: f64,
     /// Steps between checkpoints and validations.
     #[arg(long, default_value_t = 250)]

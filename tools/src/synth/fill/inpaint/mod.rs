@@ -39,8 +39,8 @@ const ROUNDS_EXHAUSTIVE: usize = 3;
 const ROUNDS_BETWEEN: usize = 3;
 /// See [`ROUNDS_BETWEEN`].
 const ROUNDS_FINEST: usize = 2;
-/// From this many targets on one round must do at the finest level: a large hole is seldom, but must
-/// not hold up a whole batch.
+/// From this many targets on one round must do at the finest level: a large hole is seldom, but
+/// must not hold up a whole batch.
 const TARGETS_MANY: usize = 6_000;
 /// Reach of the random search where a coarser level has already looked everywhere, in pixels.
 const SEARCH_REFINED: f32 = 16.0;
@@ -52,9 +52,9 @@ const WIDTH_LAST: f32 = 0.3;
 /// that does not go on, and spreading it would leave a cloud.
 const CORRECTION_MAX: f32 = 16.0;
 
-/// Colours for the stencil's box (those outside the stencil mean nothing), or `None` when there is too
-/// little around it to copy from. `avoid` is what is known but must not be copied: the rest of a
-/// thing whose part is missing.
+/// Colours for the stencil's box (those outside the stencil mean nothing), or `None` when there is
+/// too little around it to copy from. `avoid` is what is known but must not be copied: the rest of
+/// a thing whose part is missing.
 pub fn inpaint(
     picture: &Rgb,
     stencil: &Stencil,
@@ -81,10 +81,10 @@ pub fn inpaint(
     let mut above: Option<(Level, Field)> = None;
     while let Some(level) = levels.pop() {
         let rounds = match (&above, levels.is_empty()) {
-            (_, true) if level.targets.len() > TARGETS_MANY => 1,
-            (_, true) => ROUNDS_FINEST,
-            (None, false) => ROUNDS_COARSEST,
+            (None, _) => ROUNDS_COARSEST,
             (Some(_), false) => ROUNDS_BETWEEN,
+            (Some(_), true) if level.targets.len() > TARGETS_MANY => 1,
+            (Some(_), true) => ROUNDS_FINEST,
         };
         above = Some(solve(level, above, rounds, grain));
     }
