@@ -54,7 +54,16 @@ fn train_resume_export_and_load() {
         tools(&words, folder);
     };
     train("run", "25", &[]);
-    for file in ["state.json", "weights.bpk", "optimizer.bpk", "curve.png", "samples.png"] {
+    let files = [
+        "state.json",
+        "weights.bpk",
+        "raw.bpk",
+        "optimizer.bpk",
+        "curve.png",
+        "samples.png",
+        "report.html",
+    ];
+    for file in files {
         assert!(folder.join("run").join(file).exists(), "{file} is missing");
     }
     let refused = run(

@@ -14,6 +14,15 @@ pub fn bar(len: u64, label: &str) -> ProgressBar {
     bar
 }
 
+/// A line on stderr: above the bar on a terminal, by itself elsewhere, where the bar is silent.
+pub fn say(bar: &ProgressBar, line: &str) {
+    if bar.is_hidden() {
+        eprintln!("{line}");
+    } else {
+        bar.println(line);
+    }
+}
+
 /// A callback for decoding a folder of pictures: a bar that follows `(done, total)`.
 pub fn decoding() -> impl Fn(usize, usize) + Sync {
     let bar = bar(0, "pictures");

@@ -40,3 +40,17 @@ fn wrong_use_is_status_two() {
     assert_eq!(tools(&["no-such-command"]).0, Some(2));
     assert_eq!(tools(&["train", "oneprompt"]).0, Some(2));
 }
+
+#[test]
+fn an_unknown_kind_of_change_is_answered_with_those_there_are() {
+    let train = ["train", "oneprompt", "--pictures", "p", "--out", "o"];
+    let synth = ["synth", "p", "--out", "o"];
+    for words in [train.as_slice(), synth.as_slice()] {
+        let (status, _, error) = tools(&[words, &["--without", "stain,rust"]].concat());
+        assert_eq!(status, Some(2));
+        for part in ["rust", "stain", "cut-paste", "board"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        assert!(!error.contains("none"), "{error}");
+    }
+}

@@ -13,6 +13,7 @@ pub mod oneprompt;
 pub mod pad;
 pub mod upsample;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 /// Widths of one member of the network family. Every field is a channel count.
@@ -122,17 +123,21 @@ impl NetConfig {
         lateral4: 4,
     };
 
+    /// The members by their names.
+    const FAMILY: [(&str, NetConfig); 4] =
+        [("s", Self::S), ("m", Self::M), ("l", Self::L), ("tiny", Self::TINY)];
+
+    /// The name of a member of the family; `None` for other widths.
+    pub fn name(&self) -> Option<&'static str> {
+        Self::FAMILY.iter().find(|(_, net)| net == self).map(|(name, _)| *name)
+    }
+
     /// A member by its name.
     ///
     /// # Errors
     /// Lists the members.
     pub fn by_name(name: &str) -> anyhow::Result<NetConfig> {
-        match name {
-            "s" => Ok(Self::S),
-            "m" => Ok(Self::M),
-            "l" => Ok(Self::L),
-            "tiny" => Ok(Self::TINY),
-            other => anyhow::bail!("--net {other}: the networks are s, m, l and tiny"),
-        }
+        let found = Self::FAMILY.iter().find(|(known, _)| *known == name).map(|(_, net)| *net);
+        found.with_context(|| format!("--net {name}: the networks are s, m, l and tiny"))
     }
 }

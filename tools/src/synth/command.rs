@@ -42,6 +42,9 @@ pub struct SynthArgs {
     /// Chooses the sequence of pairs; the same seed gives the same bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Kinds of change to leave out, as `train oneprompt --without` does
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub without: Vec<ChangeKind>,
     /// Also write a contact sheet (prompt, query, mask) of the first pairs to this PNG
     #[arg(long)]
     pub preview: Option<PathBuf>,
@@ -71,7 +74,12 @@ struct Line {
 /// When the pictures cannot be read, the configuration makes no picture, or the folder cannot be
 /// written; the manifest is then not written.
 pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
-    let config = SynthConfig { size: args.size, seed: args.seed, ..SynthConfig::default() };
+    let config = SynthConfig {
+        size: args.size,
+        seed: args.seed,
+        without: args.without.clone(),
+        ..SynthConfig::default()
+    };
     config.check()?;
     if let Some(parent) = args.preview.as_ref().and_then(|p| p.parent()) {
         // Told before hours of work, not after.
@@ -311,6 +319,7 @@ mod tests {
             pairs: 7,
             size: 48,
             seed: 3,
+            without: Vec::new(),
             preview: None,
             threads: Some(threads),
             force: false,

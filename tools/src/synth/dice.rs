@@ -114,6 +114,13 @@ impl Grain {
         (sum as i32 - 131_070) as f32 * (1.0 / 37_837.0)
     }
 
+    /// Nearly uniform in `0..count`; 0 when `count` is 0.
+    #[inline]
+    pub fn below(&mut self, count: usize) -> usize {
+        // The upper half scaled down: without the division, and uniform enough for places.
+        (((self.next_bits() >> 32) * count as u64) >> 32) as usize
+    }
+
     /// Three independent uniforms in `-1..1` of one draw.
     #[inline]
     pub fn units(&mut self) -> [f32; 3] {

@@ -10,6 +10,7 @@ mod base;
 mod changes;
 mod command;
 mod dice;
+mod fill;
 mod geometry;
 mod industrial;
 mod label;

@@ -42,6 +42,8 @@ pub struct SynthConfig {
     pub shared_mark_share: f32,
     /// Most changes in one pair.
     pub changes_max: usize,
+    /// Kinds of change that are left out. A base that no other kind suits stays unchanged.
+    pub without: Vec<ChangeKind>,
 }
 
 impl Default for SynthConfig {
@@ -58,6 +60,7 @@ impl Default for SynthConfig {
             other_grain_share: 0.3,
             shared_mark_share: 0.2,
             changes_max: 4,
+            without: Vec::new(),
         }
     }
 }
@@ -92,6 +95,9 @@ impl SynthConfig {
                 anyhow::bail!("{name} is {share}; give a share from 0 to 1");
             }
         }
+        if changes::DRAWN.iter().all(|kind| self.without.contains(kind)) {
+            anyhow::bail!("every kind of change is left out; leave at least one in");
+        }
         Ok(())
     }
 }
@@ -121,7 +127,7 @@ impl Library {
         let side = size + 2 * class.margin(&config.geometry, size);
         let mut base = Base::draw(self, config, side, dice);
         if dice.chance(config.shared_mark_share) && base.twin.is_none() {
-            share_mark(self, &mut base, size, dice);
+            share_mark(self, config, &mut base, dice);
         }
         let mut mask = vec![0; side * side];
         let mut changed = base.canvas.clone();
@@ -134,7 +140,7 @@ impl Library {
                 mask: &mut mask,
                 size,
             };
-            kind = change(&mut desk, config.changes_max, dice);
+            kind = change(&mut desk, config, dice);
         }
         let views = [0, 1].map(|_| View::draw(&config.geometry, class, size, side, dice));
         let swapped = dice.chance(0.5);
@@ -178,12 +184,12 @@ impl Library {
     }
 }
 
-/// One to `most` changes; gives the kind with the largest label.
-fn change(desk: &mut Desk<'_>, most: usize, dice: &mut Dice) -> ChangeKind {
+/// One to `changes_max` changes; gives the kind with the largest label.
+fn change(desk: &mut Desk<'_>, config: &SynthConfig, dice: &mut Dice) -> ChangeKind {
     const TRIES: usize = 8;
     let count = 1 + dice.weighted(&[0.55, 0.22, 0.13, 0.10]);
-    let count = count.min(most.max(1));
-    let mut kind = changes::draw_kind(desk.base, dice);
+    let count = count.min(config.changes_max.max(1));
+    let mut kind = changes::draw_kind(desk.base, &config.without, dice);
     let mut areas: Vec<(usize, ChangeKind)> = Vec::new();
     for _ in 0..TRIES {
         if areas.len() >= count {
@@ -194,17 +200,18 @@ fn change(desk: &mut Desk<'_>, most: usize, dice: &mut Dice) -> ChangeKind {
             areas.push((area, kind));
         }
         if area == 0 || dice.chance(0.5) {
-            kind = changes::draw_kind(desk.base, dice);
+            kind = changes::draw_kind(desk.base, &config.without, dice);
         }
     }
     areas.iter().max_by_key(|(area, _)| *area).map_or(ChangeKind::None, |(_, kind)| *kind)
 }
 
 /// Draws a change into the base itself: both sides have it.
-fn share_mark(library: &Library, base: &mut Base, size: usize, dice: &mut Dice) {
+fn share_mark(library: &Library, config: &SynthConfig, base: &mut Base, dice: &mut Dice) {
     let mut changed = base.canvas.clone();
     let mut mask = vec![0; changed.w * changed.h];
-    let kind = changes::draw_kind(base, dice);
+    let kind = changes::draw_kind(base, &config.without, dice);
+    let size = config.size as usize;
     let mut desk = Desk { library, base, changed: &mut changed, mask: &mut mask, size };
     changes::apply(kind, &mut desk, dice);
     base.canvas = changed;
@@ -359,6 +366,22 @@ mod tests {
         for size in [0, 16, 100, 2048] {
             assert!(config(size).check().is_err(), "{size}");
         }
+    }
+
+    #[test]
+    fn with_all_but_one_kind_left_out_only_that_one_appears() {
+        let library = library();
+        for only in changes::DRAWN {
+            let without: Vec<ChangeKind> =
+                changes::DRAWN.into_iter().filter(|kind| *kind != only).collect();
+            let config = SynthConfig { without, ..config(SIZE_MIN) };
+            config.check().expect("one is left");
+            let kinds: Vec<ChangeKind> = (0..200).map(|i| library.pair(&config, i).kind).collect();
+            assert!(kinds.iter().all(|k| [ChangeKind::None, only].contains(k)), "{kinds:?}");
+            assert!(kinds.contains(&only), "{only:?} never appears");
+        }
+        let none = SynthConfig { without: changes::DRAWN.to_vec(), ..config(64) };
+        assert!(none.check().is_err());
     }
 
     #[test]

@@ -81,6 +81,21 @@ impl Stencil {
         self.w.max(self.h) as f32
     }
 
+    /// Pixels at least a quarter covered beside one that is less, in base coordinates.
+    pub fn rim(&self) -> Vec<(usize, usize)> {
+        let solid = |x: usize, y: usize| self.at(x, y) >= SOLID;
+        (0..self.w * self.h)
+            .map(|i| (self.x + i % self.w, self.y + i / self.w))
+            .filter(|(x, y)| {
+                let inner = (*x > 0 && solid(x - 1, *y))
+                    && (*y > 0 && solid(*x, y - 1))
+                    && solid(x + 1, *y)
+                    && solid(*x, y + 1);
+                solid(*x, *y) && !inner
+            })
+            .collect()
+    }
+
     /// Blends `colour(x, y, old)` into the picture by the coverage.
     pub fn blend(&self, picture: &mut Rgb, mut colour: impl FnMut(f32, f32, [f32; 3]) -> [f32; 3]) {
         for row in 0..self.h {

@@ -19,8 +19,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::augment;
+use super::average;
 use super::batch::{self, Prefetch};
-use super::course::{Course, Saving, adam_w};
+use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
 use super::loss::{registered_loss, relation_loss};
 use super::run_folder::{RunFolder, RunState, command_line};
@@ -69,6 +70,15 @@ pub struct EncoderArgs {
     /// Seed of weights, pictures and order.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Decay of a moving average of the weights, which is what is judged, shown and saved; 0 takes
+    /// the weights as they are. The first steps decay faster.
+    #[arg(
+        long,
+        value_name = "DECAY",
+        default_value_t = average::DECAY,
+        value_parser = average::parse_decay
+    )]
+    pub ema: f64,
     /// Steps between checkpoints.
     #[arg(long, default_value_t = 250)]
     pub checkpoint: usize,
@@ -154,10 +164,17 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         command: command_line(),
         sources,
         history: Vec::new(),
+        ema: args.ema,
+        seconds: 0.0,
     };
-    let saving = Saving { every: args.checkpoint, resume: args.resume };
+    let setting = Setting {
+        every: args.checkpoint,
+        resume: args.resume,
+        batch: (args.batch, "pictures"),
+        pictures: library.scenes.len() + library.textures.len(),
+    };
     let (mut course, mut student, mut optimizer) =
-        Course::begin(folder, plan, saving, (student, optimizer))?;
+        Course::begin(folder, plan, setting, (student, optimizer))?;
     let mut batches = Prefetch::start(args.workers, course.step(), move |step| {
         make_batch(&library, &config, step, twos)
     });
@@ -168,7 +185,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         let loss = loss(&student, images, truth, &batch.positions);
         let gradients = GradientsParams::from_grads(loss.backward(), &student);
         student = optimizer.step(course.rate(args.lr), student, gradients);
-        if course.stepped(loss.inner())? {
+        if course.stepped(loss.inner(), &student)? {
             course.save(&student, &optimizer)?;
         }
     }

@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use clap::Args;
 
 use super::batch::{self, Prefetch};
-use super::course::{Course, Saving, adam_w};
+use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
 use super::encoder::{make_batch, statistics, surface_loss};
 use super::oneprompt::STAGE;
@@ -98,10 +98,17 @@ pub fn run(args: &GrainArgs) -> Result<()> {
         command: command_line(),
         sources,
         history: Vec::new(),
+        ema: 0.0,
+        seconds: 0.0,
     };
-    let saving = Saving { every: args.checkpoint, resume: args.resume };
+    let setting = Setting {
+        every: args.checkpoint,
+        resume: args.resume,
+        batch: (args.batch, "pictures"),
+        pictures: library.scenes.len() + library.textures.len(),
+    };
     let (mut course, mut model, mut optimizer) =
-        Course::begin(folder, plan, saving, (model, optimizer))?;
+        Course::begin(folder, plan, setting, (model, optimizer))?;
     let mut batches =
         Prefetch::start(1, course.step(), move |step| make_batch(&library, &config, step, twos));
     while course.runs() {
@@ -114,7 +121,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
         let of_grain = GradientsParams::from_module(&mut gradients, &model.encoder.grain);
         let grain = model.encoder.grain;
         model.encoder.grain = optimizer.step(course.rate(args.lr), grain, of_grain);
-        if course.stepped(loss.inner())? {
+        if course.stepped(loss.inner(), &model)? {
             course.save(&model, &optimizer)?;
         }
     }

@@ -1,6 +1,7 @@
 //! Training: the encoder by distillation, then the one-prompt change head on synthetic pairs.
 
 mod augment;
+mod average;
 pub mod batch;
 mod course;
 mod device;
@@ -8,9 +9,12 @@ pub mod encoder;
 pub mod grain;
 mod loss;
 pub mod oneprompt;
+mod report;
 mod run_folder;
 mod schedule;
 mod teacher;
+#[cfg(test)]
+mod testing;
 
 pub use device::DeviceKind;
 pub use run_folder::{RunFolder, RunState, command_line};

@@ -11,17 +11,18 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
 
+use super::average;
 use super::batch::{self, Prefetch};
-use super::course::{Course, Saving, adam_w};
+use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
 use super::encoder::{self, Student};
-use super::loss::{change_loss, match_loss};
-use super::run_folder::{RunFolder, RunState, command_line};
+use super::loss::{PixelWeights, change_loss, match_loss};
+use super::run_folder::{RunFolder, RunState, SAMPLES, command_line};
 use crate::net::NetConfig;
 use crate::net::encoder::{Encoded, Encoder};
 use crate::net::oneprompt::{ChangeHead, OnePromptNet};
 use crate::progress;
-use crate::synth::{Library, Pair, SynthConfig};
+use crate::synth::{ChangeKind, Library, Pair, SynthConfig};
 
 /// The stage name of such a run.
 pub const STAGE: &str = "oneprompt";
@@ -69,9 +70,25 @@ pub struct OnePromptArgs {
     /// Weight of a changed pixel against an unchanged one.
     #[arg(long, default_value_t = 2.0)]
     pub positive_weight: f32,
+    /// Share of the unchanged pixels, the worst ones of each step, that count five times; 0.02 is a
+    /// good one to try against false alarms, 0 is off.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub hard_negatives: f32,
+    /// Kinds of change to leave out, to see what they are good for (ablation).
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub without: Vec<ChangeKind>,
     /// Seed of weights and pairs.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Decay of a moving average of the weights, which is what is judged, shown and saved; 0 takes
+    /// the weights as they are. The first steps decay faster.
+    #[arg(
+        long,
+        value_name = "DECAY",
+        default_value_t = average::DECAY,
+        value_parser = average::parse_decay
+    )]
+    pub ema: f64,
     /// Steps between checkpoints and validations.
     #[arg(long, default_value_t = 250)]
     pub checkpoint: usize,
@@ -84,6 +101,12 @@ pub struct OnePromptArgs {
     /// Go on with the run in --out.
     #[arg(long)]
     pub resume: bool,
+}
+
+impl OnePromptArgs {
+    fn weights(&self) -> PixelWeights {
+        PixelWeights { positive: self.positive_weight, hard_negatives: self.hard_negatives }
+    }
 }
 
 /// Pairs of the validation set. They come from indices that training never reaches.
@@ -101,13 +124,20 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         args.tune_encoder.is_finite() && args.tune_encoder >= 0.0,
         "--tune-encoder is a share of the learning rate, 0 or more"
     );
+    ensure!((0.0..=1.0).contains(&args.hard_negatives), "--hard-negatives is a share from 0 to 1");
+    let config = SynthConfig {
+        size: args.size as u32,
+        seed: args.seed,
+        without: args.without.clone(),
+        ..SynthConfig::default()
+    };
+    config.check()?;
     let device = args.device.open()?;
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
     let tape = device.clone().autodiff();
     let (net, mut sources, model) = start(args, &tape)?;
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
-    let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     sources.push(args.pictures.display().to_string());
     let optimizer = adam_w(5e-4);
     let plan = RunState {
@@ -119,10 +149,17 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         command: command_line(),
         sources,
         history: Vec::new(),
+        ema: args.ema,
+        seconds: 0.0,
     };
-    let saving = Saving { every: args.checkpoint, resume: args.resume };
+    let setting = Setting {
+        every: args.checkpoint,
+        resume: args.resume,
+        batch: (args.batch, "pairs"),
+        pictures: library.scenes.len() + library.textures.len(),
+    };
     let (mut course, mut model, mut optimizer) =
-        Course::begin(folder, plan, saving, (model, optimizer))?;
+        Course::begin(folder, plan, setting, (model, optimizer))?;
     let validation: Vec<Pair> =
         (0..VALIDATION_PAIRS as u64).map(|i| library.pair(&config, VALIDATION_FIRST + i)).collect();
     let size = args.batch;
@@ -136,10 +173,11 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         let loss;
         (model, loss) =
             step(args, model, &mut optimizer, pairs.tensors(&tape), course.rate(args.lr));
-        if course.stepped(loss.inner())? {
-            course.validated(validate(&model, &validation, args, &device));
+        if course.stepped(loss.inner(), &model)? {
+            let shown = course.shown(&model);
+            course.validated(validate(&shown, &validation, args, &device));
+            write_samples(course.folder(), &shown, &validation, args, &device)?;
             course.save(&model, &optimizer)?;
-            write_samples(course.folder(), &model, &validation, args, &device)?;
         }
     }
     course.end();
@@ -226,7 +264,7 @@ fn step(
     let encoder_share = if fresh { 1.0 } else { args.tune_encoder };
     if encoder_share <= 0.0 {
         let (q, p) = frozen(&model.encoder, images).halves();
-        let loss = change_loss(model.head.forward(&q, &p), truth, args.positive_weight);
+        let loss = change_loss(model.head.forward(&q, &p), truth, args.weights());
         let mut gradients = loss.backward();
         let of_head = GradientsParams::from_module(&mut gradients, &model.head);
         let OnePromptNet { encoder, head } = model;
@@ -236,8 +274,8 @@ fn step(
     let (q, p) = model.encoder.forward(images).halves();
     let judged = model.head.judge(&q, &p);
     let mismatch = match_loss(&judged.mismatch, truth.clone());
-    let loss = change_loss(judged.logits, truth, args.positive_weight)
-        + mismatch.mul_scalar(args.match_weight);
+    let loss =
+        change_loss(judged.logits, truth, args.weights()) + mismatch.mul_scalar(args.match_weight);
     let mut gradients = loss.backward();
     let of_encoder = GradientsParams::from_module(&mut gradients, &model.encoder);
     let of_head = GradientsParams::from_module(&mut gradients, &model.head);
@@ -258,14 +296,13 @@ fn predict(model: &OnePromptNet, images: Tensor<4>) -> Tensor<4> {
 }
 
 fn validate(model: &OnePromptNet, pairs: &[Pair], args: &OnePromptArgs, device: &Device) -> f64 {
-    let model = model.valid();
     let chunks = pairs.chunks(args.batch);
     let count = chunks.len() as f64;
     let total: f64 = chunks
         .map(|chunk| {
             let (images, truth) = PairBatch::of(chunk, args.size).tensors(device);
-            let logits = predict(&model, images);
-            f64::from(change_loss(logits, truth, args.positive_weight).into_scalar::<f32>())
+            let logits = predict(model, images);
+            f64::from(change_loss(logits, truth, args.weights().plain()).into_scalar::<f32>())
         })
         .sum();
     total / count
@@ -281,12 +318,11 @@ fn write_samples(
 ) -> Result<()> {
     const ROWS: usize = 16;
     const COLUMNS: usize = 4;
-    let model = model.valid();
     let size = args.size;
     let mut sheet = image::RgbImage::new((COLUMNS * size * 2) as u32, (ROWS / 2 * size) as u32);
     for (row, pair) in pairs.iter().take(ROWS).enumerate() {
         let (images, _) = PairBatch::of(std::slice::from_ref(pair), size).tensors(device);
-        let logits = predict(&model, images);
+        let logits = predict(model, images);
         let map = sigmoid(logits)
             .into_data()
             .try_to_vec::<f32>()
@@ -307,8 +343,5 @@ fn write_samples(
             }
         }
     }
-    let part = folder.path("samples.part.png");
-    sheet.save(&part).with_context(|| format!("{}", part.display()))?;
-    std::fs::rename(&part, folder.path("samples.png"))?;
-    Ok(())
+    folder.write(SAMPLES, |part| sheet.save(part).with_context(|| format!("{}", part.display())))
 }

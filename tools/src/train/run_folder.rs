@@ -33,6 +33,13 @@ pub struct RunState {
     pub sources: Vec<String>,
     /// (step, training loss averaged since the last point, validation loss).
     pub history: Vec<(usize, f64, Option<f64>)>,
+    /// Decay of the average that the saved weights are; 0 where they are the trained ones themselves.
+    /// Runs made before 2026-11-27 have none.
+    #[serde(default)]
+    pub ema: f64,
+    /// Seconds of training so far, over all its sessions.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 impl RunState {
@@ -59,9 +66,14 @@ pub struct RunFolder {
 }
 
 const STATE: &str = "state.json";
+/// What everything reads: the averaged weights where the run averages.
 const WEIGHTS: &str = "weights.bpk";
+/// The trained weights themselves, where those of [`WEIGHTS`] are an average: the run goes on from them.
+const RAW: &str = "raw.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const CURVE: &str = "curve.png";
+/// Prompt, query, truth and map of some validation pairs; only runs with a change head have it.
+pub const SAMPLES: &str = "samples.png";
 
 impl RunFolder {
     /// Opens or creates `dir`. Without `resume` an existing run is refused, not overwritten.
@@ -104,9 +116,18 @@ impl RunFolder {
         Ok(Some(state))
     }
 
-    /// Loads the weights of this run into `module`.
+    /// Loads the weights of this run into `module`: the averaged ones, where it averages.
     pub fn load<M: Module>(&self, module: M) -> Result<M> {
-        let path = self.path(WEIGHTS);
+        self.load_file(WEIGHTS, module)
+    }
+
+    /// Loads the weights that the optimiser was at.
+    pub fn load_raw<M: Module>(&self, module: M, state: &RunState) -> Result<M> {
+        self.load_file(if state.ema > 0.0 { RAW } else { WEIGHTS }, module)
+    }
+
+    fn load_file<M: Module>(&self, name: &str, module: M) -> Result<M> {
+        let path = self.path(name);
         module.try_load_file(&path).map_err(|e| {
             anyhow::anyhow!("{}: weights do not fit this network: {e}", path.display())
         })
@@ -130,29 +151,39 @@ impl RunFolder {
     }
 
     /// Writes a checkpoint: weights and optimiser first, the state that names them last, each
-    /// under a temporary name until it is whole.
+    /// under a temporary name until it is whole. `average` is what is saved as the run's weights,
+    /// where there is one.
     pub fn checkpoint<M: Module>(
         &self,
         module: &M,
+        average: Option<&M>,
         optimizer: &ModuleOptimizer,
         state: &RunState,
     ) -> Result<()> {
-        let save = |name: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
-            let (stem, suffix) = name.split_once('.').unwrap_or((name, ""));
-            let part = self.path(&format!("{stem}.part.{suffix}"));
-            write(&part)?;
-            fs::rename(&part, self.path(name))
-                .with_context(|| format!("{}: cannot be written", self.path(name).display()))
+        let weights = |name: &str, module: &M| {
+            self.write(name, |p| {
+                module.clone().save_file(p).map_err(|e| anyhow::anyhow!("{}: {e}", p.display()))
+            })
         };
-        save(WEIGHTS, &|p| {
-            module.clone().save_file(p).map_err(|e| anyhow::anyhow!("{}: {e}", p.display()))
-        })?;
-        save(OPTIMIZER, &|p| {
+        weights(WEIGHTS, average.unwrap_or(module))?;
+        if average.is_some() {
+            weights(RAW, module)?;
+        }
+        self.write(OPTIMIZER, |p| {
             optimizer.save(p).map_err(|e| anyhow::anyhow!("{}: {e}", p.display()))
         })?;
-        save(CURVE, &|p| draw_curve(p, &state.history))?;
+        self.write(CURVE, |p| draw_curve(p, &state.history))?;
         let text = serde_json::to_string_pretty(state)?;
-        save(STATE, &|p| fs::write(p, &text).with_context(|| format!("{}", p.display())))
+        self.write(STATE, |p| fs::write(p, &text).with_context(|| format!("{}", p.display())))
+    }
+
+    /// Writes a file under a temporary name, which it keeps until it is whole.
+    pub fn write(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let (stem, suffix) = name.split_once('.').unwrap_or((name, ""));
+        let part = self.path(&format!("{stem}.part.{suffix}"));
+        write(&part)?;
+        fs::rename(&part, self.path(name))
+            .with_context(|| format!("{}: cannot be written", self.path(name).display()))
     }
 }
 

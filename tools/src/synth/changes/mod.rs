@@ -5,6 +5,7 @@ mod marks;
 mod moved;
 mod surface;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::base::{Base, BaseKind, Twin};
@@ -15,10 +16,11 @@ use super::raster::Rgb;
 use super::shapes::Stencil;
 
 /// What was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
     /// Nothing: the sides differ in light, place and noise only.
+    #[value(skip)]
     None,
     /// A Perlin-shaped patch of another texture.
     Texture,
@@ -55,7 +57,7 @@ pub enum ChangeKind {
 }
 
 /// All kinds that draw something, in the order of the weight tables.
-const DRAWN: [ChangeKind; 16] = [
+pub const DRAWN: [ChangeKind; 16] = [
     ChangeKind::Texture,
     ChangeKind::Paste,
     ChangeKind::Removal,
@@ -90,8 +92,8 @@ fn weights(kind: BaseKind) -> [f32; DRAWN.len()] {
     }
 }
 
-/// Draws a kind that suits the base.
-pub fn draw_kind(base: &Base, dice: &mut Dice) -> ChangeKind {
+/// Draws a kind that suits the base, none of those `without`; [`ChangeKind::None`] when no other does.
+pub fn draw_kind(base: &Base, without: &[ChangeKind], dice: &mut Dice) -> ChangeKind {
     let mut weights = weights(base.kind);
     let mut set = |kind: ChangeKind, weight: f32| {
         if let Some(place) = DRAWN.iter().position(|k| *k == kind) {
@@ -101,6 +103,7 @@ pub fn draw_kind(base: &Base, dice: &mut Dice) -> ChangeKind {
     if !base.outlines.is_empty() {
         set(ChangeKind::Removal, 7.0);
         set(ChangeKind::Exchange, 3.0);
+        set(ChangeKind::Missing, 2.0);
     }
     if base.twin.is_some() {
         // An exchange needs the same thing on both sides, which a twin does not have.
@@ -110,6 +113,12 @@ pub fn draw_kind(base: &Base, dice: &mut Dice) -> ChangeKind {
         // On another place of the surface, its own matter moved about is just one more place.
         set(ChangeKind::CutPaste, 0.0);
         set(ChangeKind::Deformation, 0.2);
+    }
+    for kind in without {
+        set(*kind, 0.0);
+    }
+    if weights.iter().all(|w| *w <= 0.0) {
+        return ChangeKind::None;
     }
     DRAWN[dice.weighted(&weights)]
 }

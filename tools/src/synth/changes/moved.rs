@@ -2,10 +2,10 @@
 
 use super::super::base::surface;
 use super::super::dice::Dice;
+use super::super::fill;
 use super::super::raster::{Affine, Rgb};
 use super::super::shapes::{self, Stencil};
 use super::Desk;
-use super::surface::fill;
 
 /// A Perlin-shaped patch of a texture, blended (`x = x(1-M) + M((1-b) t + b x)`).
 pub fn texture(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
@@ -163,14 +163,16 @@ pub fn paste(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     desk.settle(&thing.stencil)
 }
 
+/// Outlines are a little tight: what shines over them goes with the thing, in pixels.
+const HALO: usize = 2;
+
 /// Takes an outlined thing away and fills its place.
 pub fn removal(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     let Some(shape) = own_thing(desk, dice) else {
-        return paste(desk, dice);
+        return 0;
     };
-    // Outlines are a little tight: the halo goes, too.
-    let shape = dilate(&shape, desk.side(), 2);
-    fill(desk.changed, &shape, dice);
+    let shape = dilate(&shape, desk.side(), HALO);
+    fill::remove(desk.changed, &shape, dice);
     desk.settle(&shape)
 }
 
@@ -198,12 +200,12 @@ fn own_thing(desk: &Desk<'_>, dice: &mut Dice) -> Option<Stencil> {
 pub fn exchange(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     let own = if dice.chance(0.6) { own_thing(desk, dice) } else { None };
     if let Some(shape) = own {
-        let shape = dilate(&shape, desk.side(), 2);
+        let shape = dilate(&shape, desk.side(), HALO);
         let (at, size) = (shape.centre(), shape.extent() * dice.range(0.8, 1.1));
         let Some(other) = cut_out(desk, at, size, dice) else {
             return 0;
         };
-        fill(desk.changed, &shape, dice);
+        fill::remove(desk.changed, &shape, dice);
         other.lay(desk.changed);
         return desk.settle(&shape) + desk.settle(&other.stencil);
     }
@@ -303,12 +305,35 @@ pub fn missing(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
     let size = desk.diameter(6.0, 0.5, dice);
     let (Some(ground), Some(subject)) = (desk.base.backdrop.as_ref(), desk.base.subject.as_ref())
     else {
-        return 0;
+        return broken(desk, dice);
     };
     let Some(shape) = shapes::random_shape(dice, side, at.0, at.1, size) else {
         return 0;
     };
     let piece = shape.times(|x, y| subject[y as usize * side + x as usize] as f32 / 255.0);
     piece.blend(desk.changed, |x, y, _| ground.at(x as usize, y as usize).map(f32::from));
+    desk.settle(&piece)
+}
+
+/// Breaks a piece off an outlined thing of a picture, where nobody knows the ground behind it.
+fn broken(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
+    let Some(thing) = own_thing(desk, dice) else {
+        return 0;
+    };
+    let thing = dilate(&thing, desk.side(), HALO);
+    // A piece with a place of the rim in its middle: what breaks off breaks off the edge.
+    let rim = thing.rim();
+    if rim.is_empty() {
+        return 0;
+    }
+    let (x, y) = *dice.pick(&rim);
+    let size = thing.extent() * dice.range(0.3, 0.7);
+    let Some(shape) = shapes::random_shape(dice, desk.side(), x as f32, y as f32, size) else {
+        return 0;
+    };
+    let piece = shape.times(|x, y| f32::from(thing.at(x as usize, y as usize)) / 255.0);
+    if piece.area() == 0 || !fill::break_off(desk.changed, &piece, &thing, dice) {
+        return 0;
+    }
     desk.settle(&piece)
 }

@@ -1,9 +1,9 @@
 //! Changes of what is already there: stains, blur, deformation, colour, erasure.
 
 use super::super::dice::{Dice, Grain};
+use super::super::fill;
 use super::super::noise::Perlin;
-use super::super::raster::Rgb;
-use super::super::shapes::{self, Stencil};
+use super::super::shapes;
 use super::Desk;
 
 /// A soft, uneven blotch that multiplies what is below it.
@@ -139,7 +139,7 @@ pub fn erasure(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
         return 0;
     };
     if dice.chance(0.6) {
-        fill(desk.changed, &stencil, dice);
+        fill::wipe(desk.changed, &stencil, dice);
     } else {
         let mut colour = dice.colour(5.0, 250.0, 20.0);
         if dice.chance(0.4) {
@@ -154,167 +154,4 @@ pub fn erasure(desk: &mut Desk<'_>, dice: &mut Dice) -> usize {
         });
     }
     desk.settle(&stencil)
-}
-
-/// Fills a stencil with what its surroundings suggest: a shifted patch of the same picture when one
-/// fits, else a smooth membrane with grain.
-pub fn fill(picture: &mut Rgb, stencil: &Stencil, dice: &mut Dice) {
-    let patch = if dice.chance(0.7) { best_shift(picture, stencil, dice) } else { None };
-    if let Some((dx, dy, correction)) = patch {
-        let source = picture.clone();
-        stencil.blend(picture, |x, y, _| {
-            let from = source.sample(x + dx, y + dy);
-            [from[0] + correction[0], from[1] + correction[1], from[2] + correction[2]]
-        });
-        return;
-    }
-    let smooth = membrane(picture, stencil);
-    let mut grain = Grain::new(dice.bits());
-    let rough = dice.range(0.5, 3.5);
-    stencil.blend(picture, |x, y, _| {
-        let n = rough * grain.bell();
-        smooth[(y as usize - stencil.y) * stencil.w + x as usize - stencil.x].map(|v| v + n)
-    });
-}
-
-/// The rim of the stencil's box and of the shape: uncovered pixels next to covered ones.
-fn rim(stencil: &Stencil, side: usize) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
-    let (x0, y0) = (stencil.x.saturating_sub(2), stencil.y.saturating_sub(2));
-    for y in y0..(stencil.y + stencil.h + 2).min(side) {
-        for x in x0..(stencil.x + stencil.w + 2).min(side) {
-            let near =
-                [(2, 0), (0, 2), (-2, 0), (0, -2)].iter().any(|(dx, dy): &(isize, isize)| {
-                    let (nx, ny) = (x.checked_add_signed(*dx), y.checked_add_signed(*dy));
-                    nx.zip(ny).is_some_and(|(nx, ny)| stencil.at(nx, ny) > 0)
-                });
-            if stencil.at(x, y) == 0 && near {
-                found.push((x, y));
-            }
-        }
-    }
-    found
-}
-
-/// Where to copy from, and what to add to it: `(dx, dy, colour correction)`.
-type Shift = (f32, f32, [f32; 3]);
-
-/// The shift whose source agrees best with the rim.
-fn best_shift(picture: &Rgb, stencil: &Stencil, dice: &mut Dice) -> Option<Shift> {
-    const CANDIDATES: usize = 10;
-    let rim = rim(stencil, picture.w);
-    if rim.is_empty() {
-        return None;
-    }
-    let extent = stencil.extent() + 2.0;
-    let mut best: Option<(f32, Shift)> = None;
-    for _ in 0..CANDIDATES {
-        let angle = dice.range(0.0, std::f32::consts::TAU);
-        let reach = extent * dice.range(0.9, 1.8);
-        let (dx, dy) = ((reach * angle.cos()).round(), (reach * angle.sin()).round());
-        let fits = |low: usize, length: usize, d: f32, end: usize| {
-            low as f32 + d >= 2.0 && (low + length) as f32 + d <= end as f32 - 2.0
-        };
-        if !fits(stencil.x, stencil.w, dx, picture.w) || !fits(stencil.y, stencil.h, dy, picture.h)
-        {
-            continue;
-        }
-        let (mut offset, mut spread) = ([0.0_f32; 3], 0.0);
-        let pairs = rim.iter().step_by(1 + rim.len() / 120);
-        let mut count = 0.0;
-        for (x, y) in pairs {
-            let from = picture.sample(*x as f32 + dx, *y as f32 + dy);
-            let here = picture.at(*x, *y);
-            for c in 0..3 {
-                offset[c] += here[c] as f32 - from[c];
-                spread += (here[c] as f32 - from[c]).abs();
-            }
-            count += 1.0;
-        }
-        let cost = spread / count;
-        if best.as_ref().is_none_or(|b| cost < b.0) {
-            best = Some((cost, (dx, dy, offset.map(|o| (o / count).clamp(-25.0, 25.0)))));
-        }
-    }
-    best.map(|(_, shift)| shift)
-}
-
-/// A smooth surface over the stencil's box that meets the uncovered pixels (pull-push).
-fn membrane(picture: &Rgb, stencil: &Stencil) -> Vec<[f32; 3]> {
-    let known = (0..stencil.w * stencil.h).map(|i| {
-        let (x, y) = (stencil.x + i % stencil.w, stencil.y + i / stencil.w);
-        let p = picture.at(x, y).map(f32::from);
-        let inside = stencil.a[i] > 0;
-        if inside { [0.0; 4] } else { [p[0], p[1], p[2], 1.0] }
-    });
-    let mut cells: Vec<[f32; 4]> = known.collect();
-    if cells.iter().all(|c| c[3] <= 0.0) {
-        let mean = picture.mean(
-            stencil.x.saturating_sub(2),
-            stencil.y.saturating_sub(2),
-            stencil.w + 4,
-            stencil.h + 4,
-        );
-        return vec![mean; cells.len()];
-    }
-    pull_push(&mut cells, stencil.w, stencil.h);
-    cells.iter().map(|c| [c[0], c[1], c[2]]).collect()
-}
-
-/// Fills cells of weight 0 from a coarser version of the whole.
-fn pull_push(cells: &mut [[f32; 4]], w: usize, h: usize) {
-    if w * h <= 1 || cells.iter().all(|c| c[3] > 0.0) {
-        return;
-    }
-    let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
-    let mut coarse = vec![[0.0_f32; 4]; cw * ch];
-    for (i, cell) in cells.iter().enumerate().filter(|(_, c)| c[3] > 0.0) {
-        let to = &mut coarse[(i / w / 2) * cw + (i % w) / 2];
-        for c in 0..3 {
-            to[c] += cell[c];
-        }
-        to[3] += 1.0;
-    }
-    for cell in coarse.iter_mut().filter(|c| c[3] > 0.0) {
-        *cell = [cell[0] / cell[3], cell[1] / cell[3], cell[2] / cell[3], 1.0];
-    }
-    pull_push(&mut coarse, cw, ch);
-    for (i, cell) in cells.iter_mut().enumerate() {
-        if cell[3] > 0.0 {
-            continue;
-        }
-        // Between coarse cell centres, linearly.
-        let (fx, fy) = ((i % w) as f32 * 0.5 - 0.25, (i / w) as f32 * 0.5 - 0.25);
-        let (x0, y0) = (fx.max(0.0) as usize, fy.max(0.0) as usize);
-        let (x1, y1) = ((x0 + 1).min(cw - 1), (y0 + 1).min(ch - 1));
-        let (tx, ty) = ((fx - x0 as f32).max(0.0), (fy - y0 as f32).max(0.0));
-        for c in 0..3 {
-            let top = coarse[y0 * cw + x0][c] * (1.0 - tx) + coarse[y0 * cw + x1][c] * tx;
-            let bottom = coarse[y1 * cw + x0][c] * (1.0 - tx) + coarse[y1 * cw + x1][c] * tx;
-            cell[c] = top * (1.0 - ty) + bottom * ty;
-        }
-        cell[3] = 1.0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn membrane_continues_a_ramp() {
-        let mut ramp = Rgb::plain(40, 40, [0; 3]);
-        for y in 0..40 {
-            for x in 0..40 {
-                ramp.set(x, y, [(x * 5) as f32; 3]);
-            }
-        }
-        let stencil = shapes::disc(40, (20.0, 20.0), 6.0, 1.0).expect("inside");
-        let wide = Stencil { a: stencil.a.clone(), ..stencil };
-        let smooth = membrane(&ramp, &wide);
-        for (i, colour) in smooth.iter().enumerate() {
-            let want = ((wide.x + i % wide.w) * 5) as f32;
-            assert!((colour[0] - want).abs() < 20.0, "{} against {want}", colour[0]);
-        }
-    }
 }
