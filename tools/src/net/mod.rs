@@ -4,11 +4,13 @@
 //! the same weights train at 128 and run at 256. Design rules and their measurements are in
 //! ARCHITECTURE.md, "The network".
 
+pub mod adapted;
 pub mod align;
 pub mod batch_norm;
 pub mod decoder;
 pub mod encoder;
 pub mod grain;
+pub mod levels;
 pub mod oneprompt;
 pub mod pad;
 pub mod upsample;
@@ -121,6 +123,11 @@ impl NetConfig {
         grain: 4,
         lateral4: 4,
     };
+
+    /// Channels of the own encoder's features at stride 4: the stem's and the grain branch's.
+    pub fn channels4(&self) -> usize {
+        self.stem + self.grain
+    }
 
     /// A member by its name.
     ///

@@ -204,7 +204,7 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
                 state.sources.extend(unheard);
                 model.head
             }
-            None => ChangeHead::new(&state.net, device),
+            None => ChangeHead::new(&state.net, state.net.channels4(), device),
         };
         begun = Some((state, OnePromptNet { encoder, head }));
     }
