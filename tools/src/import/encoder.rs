@@ -107,3 +107,5 @@ fn try_out(extractor: &Extractor, size: usize) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod tests;

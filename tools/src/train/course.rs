@@ -60,6 +60,13 @@ impl Course {
                 "{} is another run",
                 folder.path("").display()
             );
+            ensure!(
+                saved.encoder == state.encoder,
+                "{} was begun on another encoder: {}, not {}",
+                folder.path("").display(),
+                saved.encoder.as_deref().unwrap_or("its own"),
+                state.encoder.as_deref().unwrap_or("its own")
+            );
             module = folder.load(module)?;
             optimizer = folder.load_optimizer(optimizer)?;
             state = RunState { steps: state.steps, ..saved };
