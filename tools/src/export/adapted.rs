@@ -27,7 +27,17 @@ pub fn encode_outputs(sizes: &Sizes, channels: Levels<usize>) -> Vec<TensorSpec>
     outputs
 }
 
-/// Both graphs, and the ONNX that they were made from besides the encoder's own, by name.
+/// Both graphs, and the ONNX that they were made from besides the encoder's own.
+pub struct Built {
+    /// What the camera loads.
+    pub graphs: Graphs,
+    /// From the encoder's maps to the outputs of the encode graph.
+    pub adapters: Vec<u8>,
+    /// The segment graph.
+    pub segment: Vec<u8>,
+}
+
+/// Puts the encoder's graph before ours.
 ///
 /// # Errors
 /// Weights that are not f32, or an operator of the encoder that NNEF lacks.
@@ -36,7 +46,7 @@ pub fn build(
     backbone: &Backbone,
     extractor: &Extractor,
     sizes: &Sizes,
-) -> Result<(Graphs, [(&'static str, Vec<u8>); 2])> {
+) -> Result<Built> {
     let adapters = adapters(model, backbone.channels(), sizes)?;
     let segment = graphs::segment(&model.head, sizes)?;
     let behind = nnef::typed(&adapters, "adapters")?;
@@ -46,7 +56,7 @@ pub fn build(
         encode: nnef::write(&whole, "encode")?,
         segment: nnef::from_onnx(&segment, "segment")?,
     };
-    Ok((graphs, [("adapters", adapters), ("segment", segment)]))
+    Ok(Built { graphs, adapters, segment })
 }
 
 /// From the encoder's maps to what the change head and the witnesses take.
@@ -151,7 +161,7 @@ mod tests {
                 Standard::new(ramp(0.5), ramp(-0.5), &device)
             }));
             let sizes = Sizes { input: SIDE, net: NetConfig::TINY };
-            let (graphs, _) = build(&model, &backbone, &extractor, &sizes).unwrap();
+            let Built { graphs, .. } = build(&model, &backbone, &extractor, &sizes).unwrap();
 
             let folder = tempfile::tempdir().unwrap();
             let engine = EngineKind::Tract.engine(1).unwrap();

@@ -71,6 +71,9 @@ pub const FUSION: FusionConstants = FusionConstants {
     region_level: 0.5,
 };
 
+/// The training framework's map of a query and its prompt, both RGB8.
+type MapOf = Box<dyn FnOnce(&[u8], &[u8]) -> Result<Vec<f32>>>;
+
 /// What an export makes of a run's network, whoever made the encoder.
 struct Exported {
     graphs: Graphs,
@@ -80,8 +83,7 @@ struct Exported {
     scaling: Scaling,
     /// Where the encoder comes from, if somebody else made it.
     sources: Vec<String>,
-    /// The training framework's map of a query and its prompt.
-    map_of: Box<dyn FnOnce(&[u8], &[u8]) -> Result<Vec<f32>>>,
+    map_of: MapOf,
 }
 
 /// Runs the export.
@@ -138,10 +140,10 @@ fn adapted_graphs(folder: &RunFolder, state: &RunState, sizes: Sizes) -> Result<
     let device = Device::flex();
     let (backbone, model) = adapted_run::load(folder, state, &device)?;
     let extractor = backbone.at(sizes.input)?;
-    let (graphs, onnx) = adapted::build(&model, &backbone, &extractor, &sizes)?;
-    write_onnx(folder, &onnx.each_ref().map(|(name, bytes)| (*name, bytes.as_slice())))?;
+    let built = adapted::build(&model, &backbone, &extractor, &sizes)?;
+    write_onnx(folder, &[("adapters", &built.adapters), ("segment", &built.segment)])?;
     Ok(Exported {
-        graphs,
+        graphs: built.graphs,
         outputs: adapted::encode_outputs(&sizes, backbone.channels()),
         patches: (adapted::PATCHES, STRIDES.middle),
         scaling: backbone.description().scaling,

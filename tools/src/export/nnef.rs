@@ -7,6 +7,9 @@ use std::io::Cursor;
 
 use anyhow::{Result, anyhow};
 use tract_core::framework::Framework;
+use tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::ops::math;
+use tract_core::ops::nn::GeluExact;
 use tract_nnef::internal::*;
 use tract_onnx::prelude::InferenceModelExt;
 
@@ -35,9 +38,45 @@ pub fn typed(onnx: &[u8], name: &str) -> Result<TypedModel> {
 /// # Errors
 /// It has an operator that NNEF does not have; the operator is named.
 pub fn write(model: &TypedModel, name: &str) -> Result<Vec<u8>> {
-    tract_nnef::nnef()
-        .write_to_tar_with_config(model, Vec::new(), false, true)
+    let mut model = model.clone();
+    Rewriter::default()
+        .with_rule_for("spell_out_gelu", spell_out_gelu)
+        .rewrite(&(), &mut model)
+        .and_then(|()| tract_nnef::nnef().write_to_tar_with_config(&model, Vec::new(), false, true))
         .map_err(describe(name, "tract cannot write the graph as NNEF"))
+}
+
+/// tract makes one operator of `x / 2 (1 + erf(x / sqrt 2))`, for which NNEF has no word; in parts
+/// it has. The camera's tract puts them together again.
+fn spell_out_gelu(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &ElementWiseOp,
+) -> TractResult<Option<TypedModelPatch>> {
+    if !op.0.is::<GeluExact>() {
+        return Ok(None);
+    }
+    let mut patch = TypedModelPatch::default();
+    let x = patch.tap_model(model, node.inputs[0])?;
+    let rank = model.outlet_fact(node.inputs[0])?.rank();
+    let mut constant = |leaf: &str, value: f32| {
+        let value = tensor0(value).broadcast_into_rank(rank)?;
+        patch.add_const(format!("{name}_{leaf}"), value)
+    };
+    let slope = constant("slope", std::f32::consts::FRAC_1_SQRT_2)?;
+    let (one, half) = (constant("one", 1.0)?, constant("half", 0.5)?);
+    let mut wire = |leaf: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| {
+        Ok::<OutletId, TractError>(patch.wire_node(format!("{name}_{leaf}"), op, inputs)?[0])
+    };
+    let scaled = wire("scaled", math::mul().into(), &[x, slope])?;
+    let erf = wire("erf", math::erf().into(), &[scaled])?;
+    let gate = wire("gate", math::add().into(), &[erf, one])?;
+    let halved = wire("halved", math::mul().into(), &[x, half])?;
+    let y = wire("gated", math::mul().into(), &[halved, gate])?;
+    patch.shunt_outside(model, node.id.into(), y)?;
+    Ok(Some(patch))
 }
 
 fn describe(name: &str, what: &'static str) -> impl FnOnce(TractError) -> anyhow::Error {
@@ -88,4 +127,29 @@ fn wire(
         }
     }
     Ok(mapped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The operator of every ConvNeXt and vision transformer: `x / 2 (1 + erf(x / sqrt 2))`.
+    #[test]
+    fn gelu_comes_back_as_it_went() {
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact([1, 5])).unwrap();
+        let op = tract_core::ops::nn::gelu_exact::gelu_exact();
+        let y = model.wire_node("gelu", op, &[x]).unwrap();
+        model.select_output_outlets(&y).unwrap();
+        let bytes = write(&model, "gelu").unwrap();
+        let read = tract_nnef::nnef().model_for_read(&mut Cursor::new(bytes)).unwrap();
+        let plan = read.into_optimized().unwrap().into_runnable().unwrap();
+        let values = tensor2(&[[-2.0f32, -0.5, 0.0, 0.5, 2.0]]);
+        let given = plan.run(tvec![values.into()]).unwrap();
+        // Values of the normal distribution's table: x times its share below x.
+        let want = [-0.045_500_26, -0.154_268_77, 0.0, 0.345_731_2, 1.954_499_7];
+        for (got, want) in given[0].to_plain_array_view::<f32>().unwrap().iter().zip(want) {
+            assert!((got - want).abs() < 1e-5, "{got} is not {want}");
+        }
+    }
 }

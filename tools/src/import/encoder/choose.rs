@@ -132,7 +132,10 @@ fn listing(graph: &Graph, size: usize) -> String {
         .outputs()
         .map(|name| match tensors.iter().find(|t| t.name == name) {
             Some(found) => describe(found, size),
-            None => format!("'{name}' of unknown shape"),
+            None => match graph.cut(&[name]).and_then(|cut| cut.typed(size)) {
+                Ok(_) => format!("'{name}', not of 32-bit floating point"),
+                Err(why) => format!("'{name}', whose shape cannot be told ({why:#})"),
+            },
         })
         .collect();
     let _ = write!(text, "\n  as outputs: {}", outputs.join("; "));
