@@ -39,7 +39,8 @@ impl Tiling {
         };
         let mut tiles = Tiles { columns: fewest(input.0, size.0), rows: fewest(input.1, size.1) };
         while !tiles.is_sound() {
-            let longer = if tiles.columns >= tiles.rows { &mut tiles.columns } else { &mut tiles.rows };
+            let longer =
+                if tiles.columns >= tiles.rows { &mut tiles.columns } else { &mut tiles.rows };
             *longer -= 1;
         }
         tiles

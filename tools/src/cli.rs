@@ -26,7 +26,7 @@ pub enum Command {
     Train(train::TrainCommand),
     /// Turn a training run into a model package: ONNX, then the NNEF that the camera loads.
     Export(export::ExportArgs),
-    /// Turn a network that others trained into a model package.
+    /// Take in what others trained: a whole network as a model package, or an encoder.
     #[command(subcommand)]
     Import(import::ImportCommand),
     /// Measure a model package on pictures in the MVTec AD layout.

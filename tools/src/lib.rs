@@ -1,6 +1,7 @@
 //! What runs at the desk: change-pair synthesis, training, export and evaluation. The camera
 //! depends on nothing in here.
 
+pub mod backbone;
 pub mod cli;
 pub mod eval;
 pub mod export;

@@ -81,9 +81,8 @@ impl Cut {
         let cells = |pixels: u32, count: u32, input: u32| {
             (f64::from(pixels) * f64::from(count) / f64::from(input)).round() as usize
         };
-        let both = |(x, y): (u32, u32)| {
-            (cells(x, columns, self.input.0), cells(y, rows, self.input.1))
-        };
+        let both =
+            |(x, y): (u32, u32)| (cells(x, columns, self.input.0), cells(y, rows, self.input.1));
         (both(self.tiling.canvas()), both(self.tiling.origin(self.index)))
     }
 
@@ -126,7 +125,10 @@ impl Field {
     pub(super) fn new(first: &Picture, settings: &Settings) -> Result<Self, InspectError> {
         let size = (first.width(), first.height());
         let field = Field { size, region: settings.region_of_interest };
-        field.area_of(first).check_within(size.0, size.1).map_err(InspectError::RegionOfInterest)?;
+        field
+            .area_of(first)
+            .check_within(size.0, size.1)
+            .map_err(InspectError::RegionOfInterest)?;
         if let Some(ignore) = &settings.ignore {
             let given = (ignore.width, ignore.height);
             let filled = ignore.ignored.len() == ignore.width as usize * ignore.height as usize;

@@ -84,9 +84,8 @@ impl Inspector {
         let mut locator = locator(first, &settings)?;
         let input = model.input_size();
         let tilings = layers(settings.tiles).map(|tiles| Tiling::new(tiles, input));
-        let cuts = tilings.flat_map(|tiling| {
-            (0..tiling.count()).map(move |index| Cut { tiling, index, input })
-        });
+        let cuts = tilings
+            .flat_map(|tiling| (0..tiling.count()).map(move |index| Cut { tiling, index, input }));
         let seen = |cut: Cut| Tile::masks(&model, &field, &settings, &cut).map(|m| (cut, m));
         let (cuts, masks): (Vec<_>, Vec<_>) = cuts.filter_map(seen).unzip();
         if cuts.is_empty() {
@@ -210,8 +209,7 @@ impl Inspector {
         latency.preprocess = micros_since(start);
         let mut looks = Vec::with_capacity(self.tiles.len());
         for layer in layers(self.grid) {
-            latency.preprocess +=
-                place.load(&mut self.model, query, self.field.region, layer)?;
+            latency.preprocess += place.load(&mut self.model, query, self.field.region, layer)?;
             let own = self.tiles.iter_mut().filter(|tile| tile.cut.tiling.tiles() == layer);
             for tile in own {
                 looks.push(tile.look(&mut self.model, &place, latency)?);

@@ -544,7 +544,9 @@ fn tiles_that_are_ignored_are_not_looked_at() {
 fn too_many_tiles_are_refused() {
     let refused = |tiles, prompts: usize| {
         let settings = Settings { tiles, ..Settings::default() };
-        Inspector::new(model().0, &vec![good(0); prompts], settings).map(|_| ()).expect_err("refused")
+        Inspector::new(model().0, &vec![good(0); prompts], settings)
+            .map(|_| ())
+            .expect_err("refused")
     };
     let none = refused(Tiles { columns: 0, rows: 3 }, 1);
     assert!(none.to_string().contains("0x3 tiles"), "{none}");
@@ -577,6 +579,7 @@ fn a_turned_part_is_seen_in_tiles_as_well() {
     assert!(found.p_value < 0.1 * seen.p_value, "{} {}", found.p_value, seen.p_value);
     let map = found.full_map(LONG, LONG).expect("a map");
     let inside = map.at(107, 69);
-    let share = map.values.iter().filter(|v| **v >= inside).count() as f64 / map.values.len() as f64;
+    let share =
+        map.values.iter().filter(|v| **v >= inside).count() as f64 / map.values.len() as f64;
     assert!(inside > 0.3 && share < 0.05, "{inside} {share}");
 }

@@ -96,7 +96,9 @@ impl std::str::FromStr for Tiles {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not COLUMNSxROWS with 1 to {TILES_MAX} tiles, 3x2 for instance");
+        let wrong = || {
+            format!("'{text}' is not COLUMNSxROWS with 1 to {TILES_MAX} tiles, 3x2 for instance")
+        };
         let (columns, rows) = text.split_once('x').ok_or_else(wrong)?;
         let number = |digits: &str| digits.parse().map_err(|_| wrong());
         let tiles = Tiles { columns: number(columns)?, rows: number(rows)? };

@@ -2,6 +2,7 @@
 
 use super::onnx::{GraphBuilder, Value};
 use crate::net::encoder::UNIT_EPS;
+use crate::net::grain::HALF;
 
 /// Every cell's channels scaled to unit length.
 pub fn unit(g: &mut GraphBuilder, x: &Value) -> Value {
@@ -39,4 +40,21 @@ pub fn image_to_rows(g: &mut GraphBuilder, x: &Value, channels: usize, side: usi
 pub fn rows_to_image(g: &mut GraphBuilder, x: &Value, channels: usize, side: usize) -> Value {
     let flat = g.transpose(x, &[0, 2, 1]);
     g.reshape(&flat, &[1, channels, side, side])
+}
+
+/// Two maps with their channels, on a grid of `side` cells and on one half as fine, as patches side
+/// by side on the finer grid: both of the same weight, rows of length 1.
+pub fn joined_patches(
+    g: &mut GraphBuilder,
+    [(fine, fine_channels), (coarse, coarse_channels)]: [(&Value, usize); 2],
+    side: usize,
+) -> Value {
+    let half = side / 2;
+    let fine = unit_rows(g, fine, fine_channels, side);
+    let coarse = unit_rows(g, coarse, coarse_channels, half);
+    let map = rows_to_image(g, &coarse, coarse_channels, half);
+    let map = g.nearest_twice(&map, [coarse_channels, half, half]);
+    let coarse = image_to_rows(g, &map, coarse_channels, side);
+    let both = g.concat(&[&fine, &coarse], 2);
+    g.mul_scalar(&both, HALF, 3)
 }

@@ -100,7 +100,8 @@ pub fn fit(
     let mut model = load(calibration)?;
     calibration.image.lambda = pooled_variance(&mut model, &products, &bar)?;
     let Calibration { change, position, image, several, .. } = calibration;
-    let registered = RegisteredCalibration { reach: REGISTERED_REACH, change, position, image, several };
+    let registered =
+        RegisteredCalibration { reach: REGISTERED_REACH, change, position, image, several };
     calibration.registered = Some(registered);
     let job = Job { library, config: &config, products: &products, several_products, bar: &bar };
     // One after the other, because both are written to the same place.
@@ -187,8 +188,7 @@ impl Job<'_> {
             let pictures = good_parts(self.library, self.config, SEVERAL_FIRST + index, count)?;
             let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
             let taken = model.take().context("the model went missing")?;
-            let mut inspector =
-                Inspector::new(taken, prompts, settings.clone()).map_err(failed)?;
+            let mut inspector = Inspector::new(taken, prompts, settings.clone()).map_err(failed)?;
             let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
             (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
             for part in parts {

@@ -14,7 +14,7 @@ use crate::net::align::{FLOW_UNIT, coordinate_values};
 use crate::net::decoder::{HEAD_FACTOR, Stage, embedding_gain};
 use crate::net::encoder::{Block, Reduce};
 use crate::net::grain::{Grain, HALF, SURFACE};
-use crate::net::oneprompt::OnePromptNet;
+use crate::net::oneprompt::{ChangeHead, OnePromptNet};
 use crate::net::upsample::bilinear_matrix;
 
 /// Geometry of the exported graphs.
@@ -27,22 +27,29 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    fn side(&self, stride: usize) -> usize {
+    /// Cells per side at a stride.
+    pub fn side(&self, stride: usize) -> usize {
         self.input / stride
+    }
+
+    /// What `encode` gives for the change head, then the whole picture's embedding, whoever made
+    /// the encoder.
+    pub fn head_outputs(&self) -> Vec<TensorSpec> {
+        let (n4, n8, n16) = (self.side(4), self.side(8), self.side(16));
+        vec![
+            TensorSpec::new("detail", &[1, self.net.detail, n4, n4]),
+            TensorSpec::new("e8", &[1, n8 * n8, self.net.embed8]),
+            TensorSpec::new("e16", &[1, n16 * n16, self.net.embed16]),
+            TensorSpec::new("pooled", &[1, self.net.embed8 + self.net.embed16]),
+        ]
     }
 
     /// Outputs of `encode`, in order.
     pub fn encode_outputs(&self) -> Vec<TensorSpec> {
-        let (n4, n8, n16) = (self.side(4), self.side(8), self.side(16));
-        let spec =
-            |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
-        vec![
-            spec("detail", &[1, self.net.detail, n4, n4]),
-            spec("e8", &[1, n8 * n8, self.net.embed8]),
-            spec("e16", &[1, n16 * n16, self.net.embed16]),
-            spec("pooled", &[1, self.net.embed8 + self.net.embed16]),
-            spec(GRAIN_OUTPUT, &[1, n4 * n4, SURFACE]),
-        ]
+        let mut outputs = self.head_outputs();
+        let n4 = self.side(4);
+        outputs.push(TensorSpec::new(GRAIN_OUTPUT, &[1, n4 * n4, SURFACE]));
+        outputs
     }
 
     /// Inputs of `segment`, in order. The pooled embedding is not among them.
@@ -64,7 +71,7 @@ impl Sizes {
 
 /// Both graphs as ONNX files.
 pub fn build(model: &OnePromptNet, sizes: &Sizes) -> Result<(Vec<u8>, Vec<u8>)> {
-    Ok((encode(model, sizes)?, segment(model, sizes)?))
+    Ok((encode(model, sizes)?, segment(&model.head, sizes)?))
 }
 
 fn encode(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
@@ -83,26 +90,34 @@ fn encode(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
     let lateral = conv(&mut g, &s16, &encoder.lateral)?;
     let context = upsample(&mut g, &lateral, sizes.side(16), 2);
     let joined = g.concat(&[&s8, &context], 1);
-    let (n8, n16) = (sizes.side(8), sizes.side(16));
-    let (d8, d16) = (sizes.net.embed8, sizes.net.embed16);
     let e8 = conv(&mut g, &joined, &encoder.embed8)?;
-    let e8 = unit_rows(&mut g, &e8, d8, n8);
     let e16 = conv(&mut g, &s16, &encoder.embed16)?;
-    let e16 = unit_rows(&mut g, &e16, d16, n16);
+    let [e8, e16, pooled] = embeddings(&mut g, &e8, &e16, sizes);
     let g4 = grain_features(&mut g, &image, &encoder.grain)?;
     let close = g.concat(&[&s4, &g4], 1);
     let detail = conv(&mut g, &close, &model.head.detail)?;
-
-    // The whole-picture embedding: both means, side by side.
-    let mean8 = g.mean_axes(&e8, &[1]);
-    let mean16 = g.mean_axes(&e16, &[1]);
-    let pooled = g.concat(&[&mean8, &mean16], 2);
-    let pooled = g.reshape(&pooled, &[1, d8 + d16]);
     let e4 = descriptor(&mut g, [&g4, &s8, &joined], &encoder.grain, sizes)?;
     for (value, spec) in [detail, e8, e16, pooled, e4].into_iter().zip(sizes.encode_outputs()) {
         g.output(value, &spec.name, &spec.shape);
     }
     Ok(g.finish())
+}
+
+/// Both maps as patch embeddings, and the whole picture's: both means, side by side.
+pub(super) fn embeddings(
+    g: &mut GraphBuilder,
+    map8: &Value,
+    map16: &Value,
+    sizes: &Sizes,
+) -> [Value; 3] {
+    let (d8, d16) = (sizes.net.embed8, sizes.net.embed16);
+    let e8 = unit_rows(g, map8, d8, sizes.side(8));
+    let e16 = unit_rows(g, map16, d16, sizes.side(16));
+    let mean8 = g.mean_axes(&e8, &[1]);
+    let mean16 = g.mean_axes(&e16, &[1]);
+    let pooled = g.concat(&[&mean8, &mean16], 2);
+    let pooled = g.reshape(&pooled, &[1, d8 + d16]);
+    [e8, e16, pooled]
 }
 
 /// The output that the position witness sees.
@@ -139,16 +154,20 @@ struct Side {
     e16: Value,
 }
 
-fn segment(model: &OnePromptNet, sizes: &Sizes) -> Result<Vec<u8>> {
+/// The change head as an ONNX file.
+///
+/// # Errors
+/// Its weights are not f32.
+pub(super) fn segment(head: &ChangeHead, sizes: &Sizes) -> Result<Vec<u8>> {
     let mut g = GraphBuilder::new("segment");
-    let specs = sizes.encode_outputs();
+    let specs = sizes.head_outputs();
     let mut side = |name: &str| {
         let mut input = |i: usize| g.input(&format!("{name}.{}", specs[i].name), &specs[i].shape);
         Side { detail: input(0), e8: input(1), e16: input(2) }
     };
     let (q, p) = (side("query"), side("prompt"));
-    let aligned = align(&mut g, model, sizes, &q, &p)?;
-    let map = decode(&mut g, model, sizes, &q, &p, &aligned)?;
+    let aligned = align(&mut g, head, sizes, &q, &p)?;
+    let map = decode(&mut g, head, sizes, &q, &p, &aligned)?;
     let n8 = sizes.side(8);
     let nearest = g.reshape(&aligned.nearest8, &[1, 1, n8, n8]);
     for (value, spec) in [map, nearest].into_iter().zip(sizes.segment_outputs()) {
@@ -168,12 +187,12 @@ struct Aligned {
 
 fn align(
     g: &mut GraphBuilder,
-    model: &OnePromptNet,
+    head: &ChangeHead,
     sizes: &Sizes,
     q: &Side,
     p: &Side,
 ) -> Result<Aligned> {
-    let weights = &model.head.align;
+    let weights = &head.align;
     let (n8, n16) = (sizes.side(8), sizes.side(16));
     let (d8, d16, detail) = (sizes.net.embed8, sizes.net.embed16, sizes.net.detail);
 
@@ -245,13 +264,13 @@ fn align(
 
 fn decode(
     g: &mut GraphBuilder,
-    model: &OnePromptNet,
+    head: &ChangeHead,
     sizes: &Sizes,
     q: &Side,
     p: &Side,
     aligned: &Aligned,
 ) -> Result<Value> {
-    let decoder = &model.head.decoder;
+    let decoder = &head.decoder;
     let (n4, n8, n16) = (sizes.side(4), sizes.side(8), sizes.side(16));
     let (d8, d16) = (sizes.net.embed8, sizes.net.embed16);
 
@@ -299,7 +318,7 @@ fn block(g: &mut GraphBuilder, x: &Value, b: &Block) -> Result<Value> {
 }
 
 /// Bilinear upsampling of square `[1, c, n, n]` maps as two constant products.
-fn upsample(g: &mut GraphBuilder, x: &Value, n: usize, factor: usize) -> Value {
+pub(super) fn upsample(g: &mut GraphBuilder, x: &Value, n: usize, factor: usize) -> Value {
     let matrix = bilinear_matrix(n, factor);
     let big = n * factor;
     let mut flipped = vec![0.0; matrix.len()];
@@ -319,7 +338,7 @@ fn conv_relu(g: &mut GraphBuilder, x: &Value, c: &Conv2d) -> Result<Value> {
     Ok(g.relu(&y))
 }
 
-fn conv(g: &mut GraphBuilder, x: &Value, c: &Conv2d) -> Result<Value> {
+pub(super) fn conv(g: &mut GraphBuilder, x: &Value, c: &Conv2d) -> Result<Value> {
     let bias = c.bias.as_ref().ok_or_else(|| anyhow!("a convolution without bias"))?;
     let weights = ConvWeights {
         shape: c.weight.val().dims(),
@@ -365,7 +384,7 @@ fn reduce_relu(g: &mut GraphBuilder, x: &Value, r: &Reduce) -> Result<Value> {
     Ok(g.relu(&y))
 }
 
-fn numbers<const D: usize>(t: Tensor<D>) -> Result<Vec<f32>> {
+pub(super) fn numbers<const D: usize>(t: Tensor<D>) -> Result<Vec<f32>> {
     t.into_data().try_to_vec::<f32>().map_err(|e| anyhow!("weights are not f32: {e:?}"))
 }
 

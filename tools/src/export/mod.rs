@@ -1,6 +1,7 @@
 //! A training run to a model package: ONNX first, then the NNEF that the camera loads, then a
 //! card with calibration, and golden vectors computed by the training framework.
 
+pub mod adapted;
 pub mod blocks;
 pub mod calibrate;
 pub mod draft;
@@ -19,10 +20,14 @@ use touchstone_models::package::{
     ARCHITECTURE, EncodeGraph, FeatureTensors, FusionConstants, Input, ModelCard, ModelPackage,
     SegmentGraph, Training,
 };
+use touchstone_models::tensor::TensorSpec;
 
+use crate::net::levels::STRIDES;
 use crate::progress;
 use crate::synth::Library;
-use crate::train::{self, RunFolder, RunState, batch, command_line};
+use crate::train::batch::Scaling;
+use crate::train::oneprompt::adapted as adapted_run;
+use crate::train::{self, RunFolder, RunState, command_line};
 use draft::Graphs;
 use graphs::Sizes;
 
@@ -42,6 +47,9 @@ pub struct ExportArgs {
     /// --out is kept, a new package is refused.
     #[arg(long)]
     pub pictures: Option<PathBuf>,
+    /// Imaginary products to calibrate on. Fewer are quicker and make worse rates.
+    #[arg(long, default_value_t = calibrate::PRODUCTS)]
+    pub products: u64,
     /// What the pictures are, with licence, for the model card; repeatable.
     #[arg(long)]
     pub source: Vec<String>,
@@ -63,6 +71,21 @@ pub const FUSION: FusionConstants = FusionConstants {
     region_level: 0.5,
 };
 
+/// The training framework's map of a query and its prompt, both RGB8.
+type MapOf = Box<dyn FnOnce(&[u8], &[u8]) -> Result<Vec<f32>>>;
+
+/// What an export makes of a run's network, whoever made the encoder.
+struct Exported {
+    graphs: Graphs,
+    outputs: Vec<TensorSpec>,
+    /// The patches of the position witness, and their stride.
+    patches: (&'static str, usize),
+    scaling: Scaling,
+    /// Where the encoder comes from, if somebody else made it.
+    sources: Vec<String>,
+    map_of: MapOf,
+}
+
 /// Runs the export.
 pub fn run(args: &ExportArgs) -> Result<()> {
     ensure!(
@@ -71,55 +94,101 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     );
     let id = draft::id(&args.out)?;
     let (folder, state) = RunFolder::open(&args.run)?;
-    let device = Device::flex();
-    let model = train::load_net(&folder, &state, &device)?;
-
     let sizes = Sizes { input: args.size, net: state.net };
-    let (encode, segment) = graphs::build(&model, &sizes)?;
-    let onnx = folder.path("onnx");
-    std::fs::create_dir_all(&onnx).with_context(|| onnx.display().to_string())?;
-    for (name, bytes) in [("encode", &encode), ("segment", &segment)] {
-        let path = onnx.join(format!("{name}.onnx"));
-        touchstone_models::files::write_atomic(&path, bytes)
-            .with_context(|| path.display().to_string())?;
-    }
-    let graphs = Graphs::from_onnx(&encode, &segment)?;
+    let exported = match state.stage.as_str() {
+        adapted_run::STAGE => adapted_graphs(&folder, &state, sizes)?,
+        _ => own_graphs(&folder, &state, sizes)?,
+    };
 
-    let mut card = card(&id, args, &state, &sizes);
+    let mut card = card(&id, args, &state, &sizes, &exported);
     if args.pictures.is_none() {
         let existing = ModelPackage::open(&args.out).map_err(|e| {
             anyhow!("{e}\nwithout --pictures the calibration must come from an existing package")
         })?;
         card.calibration = existing.card().calibration;
     }
+    let graphs = &exported.graphs;
     if let Some(pictures) = &args.pictures {
         let library = Library::open(pictures, progress::decoding())?;
-        let products = calibrate::PRODUCTS;
-        card.calibration = graphs.calibrate(&args.out, &card, &library, state.seed, products)?;
+        card.calibration =
+            graphs.calibrate(&args.out, &card, &library, state.seed, args.products)?;
     }
     let package = graphs.write(&args.out, card)?;
-    golden::write(&args.out.join("golden"), args.size, |query, prompt| {
-        golden::reference(&model, query, prompt, args.size, &device)
-    })?;
-    graphs.tell(&package, &args.out);
+    golden::write(&args.out.join("golden"), args.size, exported.map_of)?;
+    exported.graphs.tell(&package, &args.out);
     Ok(())
 }
 
-fn card(id: &str, args: &ExportArgs, state: &RunState, sizes: &Sizes) -> ModelCard {
+fn own_graphs(folder: &RunFolder, state: &RunState, sizes: Sizes) -> Result<Exported> {
+    let device = Device::flex();
+    let model = train::load_net(folder, state, &device)?;
+    let (encode, segment) = graphs::build(&model, &sizes)?;
+    write_onnx(folder, &[("encode", &encode), ("segment", &segment)])?;
+    Ok(Exported {
+        graphs: Graphs::from_onnx(&encode, &segment)?,
+        outputs: sizes.encode_outputs(),
+        patches: (graphs::GRAIN_OUTPUT, 4),
+        scaling: Scaling::IMAGENET,
+        sources: Vec::new(),
+        map_of: Box::new(move |query, prompt| {
+            golden::reference(&model, query, prompt, sizes.input, &device)
+        }),
+    })
+}
+
+fn adapted_graphs(folder: &RunFolder, state: &RunState, sizes: Sizes) -> Result<Exported> {
+    let device = Device::flex();
+    let (backbone, model) = adapted_run::load(folder, state, &device)?;
+    let extractor = backbone.at(sizes.input)?;
+    let built = adapted::build(&model, &backbone, &extractor, &sizes)?;
+    write_onnx(folder, &[("adapters", &built.adapters), ("segment", &built.segment)])?;
+    Ok(Exported {
+        graphs: built.graphs,
+        outputs: adapted::encode_outputs(&sizes, backbone.channels()),
+        patches: (adapted::PATCHES, STRIDES.middle),
+        scaling: backbone.description().scaling,
+        sources: backbone.description().sources.clone(),
+        map_of: Box::new(move |query, prompt| {
+            adapted::reference(&model, &extractor, [query, prompt], &device)
+        }),
+    })
+}
+
+/// Leaves the graphs of a run in its folder, for those who want ONNX.
+fn write_onnx(folder: &RunFolder, graphs: &[(&str, &[u8])]) -> Result<()> {
+    let onnx = folder.path("onnx");
+    std::fs::create_dir_all(&onnx).with_context(|| onnx.display().to_string())?;
+    for (name, bytes) in graphs {
+        let path = onnx.join(format!("{name}.onnx"));
+        touchstone_models::files::write_atomic(&path, bytes)
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn card(
+    id: &str,
+    args: &ExportArgs,
+    state: &RunState,
+    sizes: &Sizes,
+    exported: &Exported,
+) -> ModelCard {
     let side = args.size as u32;
     let mut commands: Vec<String> =
         state.sources.iter().filter(|s| s.starts_with("touchstone-tools")).cloned().collect();
     commands.push(state.command.clone());
     commands.push(command_line());
+    let Scaling { mean, std } = exported.scaling;
+    let (patches, stride) = exported.patches;
     ModelCard {
         id: id.into(),
         version: args.version,
         architecture: ARCHITECTURE.into(),
-        input: Input { width: side, height: side, mean: batch::MEAN, std: batch::STD },
+        input: Input { width: side, height: side, mean, std },
         encode: EncodeGraph {
             file: "encode.nnef.tar".into(),
             sha256: String::new(),
-            outputs: sizes.encode_outputs(),
+            outputs: exported.outputs.clone(),
         },
         segment: SegmentGraph {
             file: "segment.nnef.tar".into(),
@@ -128,14 +197,14 @@ fn card(id: &str, args: &ExportArgs, state: &RunState, sizes: &Sizes) -> ModelCa
             outputs: sizes.segment_outputs(),
         },
         features: FeatureTensors {
-            patches: graphs::GRAIN_OUTPUT.into(),
-            grid: [side / 4; 2],
+            patches: patches.into(),
+            grid: [sizes.side(stride) as u32; 2],
             pooled: "pooled".into(),
         },
         fusion: FUSION,
         calibration: calibrate::uncalibrated(),
         training: Training {
-            sources: args.source.clone(),
+            sources: exported.sources.iter().chain(&args.source).cloned().collect(),
             seed: state.seed,
             commands,
             date: args.date.clone(),

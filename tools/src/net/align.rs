@@ -12,7 +12,7 @@ use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::encoder::{Encoded, to_image};
+use super::encoder::to_image;
 use super::upsample::upsample;
 
 /// Learned scalars of the alignment, stored as logarithms so that they stay positive.
@@ -24,6 +24,30 @@ pub struct Alignment {
     pub log_t8: Param<Tensor<1>>,
     /// Log of the least variance of the positional prior, in squared stride-8 cells.
     pub log_var: Param<Tensor<1>>,
+}
+
+/// A picture as alignment and decoder see it, whoever made the encoder.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Detail features at stride 4, `[b, detail, h / 4, w / 4]`.
+    pub detail: Tensor<4>,
+    /// Patch embeddings at stride 8, `[b, n8, embed8]`, rows of unit length.
+    pub e8: Tensor<3>,
+    /// Patch embeddings at stride 16, `[b, n16, embed16]`, rows of unit length.
+    pub e16: Tensor<3>,
+}
+
+impl View {
+    /// Rows and columns of the grid at stride 8.
+    pub fn grid8(&self) -> [usize; 2] {
+        let [_, _, h4, w4] = self.detail.dims();
+        [h4 / 2, w4 / 2]
+    }
+
+    /// Rows and columns of the grid at stride 16.
+    pub fn grid16(&self) -> [usize; 2] {
+        self.grid8().map(|side| side / 2)
+    }
 }
 
 /// What the alignment hands to the decoder. `n8`, `n16` are numbers of cells.
@@ -61,12 +85,11 @@ impl Alignment {
         Alignment { log_t16: scalar(12.0), log_t8: scalar(12.0), log_var: scalar(4.0) }
     }
 
-    /// Brings the prompt's features to the query's cells. `detail` are the prompt's detail
-    /// features at stride 4, `[b, d, 2 h8, 2 w8]`.
-    pub fn forward(&self, q: &Encoded, p: &Encoded, detail: Tensor<4>) -> Aligned {
-        let [b, _, h16, w16] = q.s16.dims();
-        let [_, _, h8, w8] = q.s8.dims();
-        let device = q.s8.device();
+    /// Brings the prompt's features to the query's cells.
+    pub fn forward(&self, q: &View, p: &View) -> Aligned {
+        let b = q.e8.dims()[0];
+        let ([h8, w8], [h16, w16]) = (q.grid8(), q.grid16());
+        let device = q.e8.device();
 
         let cos16 = q.e16.clone().matmul(p.e16.clone().swap_dims(1, 2));
         let nearest16 = cos16.clone().max_dim(2).neg().add_scalar(1.0);
@@ -98,7 +121,7 @@ impl Alignment {
         let t8 = self.log_t8.val().exp().reshape([1, 1, 1]);
         let a8 = softmax(cos8 * t8 + prior, 2);
 
-        let detail_rows = space_to_rows(detail);
+        let detail_rows = space_to_rows(p.detail.clone());
         let moved8 = a8.matmul(Tensor::cat(vec![p.e8.clone(), detail_rows], 2));
         let e = p.e8.dims()[2];
         let d = moved8.dims()[2] - e;

@@ -7,8 +7,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::NetConfig;
-use super::align::Aligned;
-use super::encoder::{Encoded, conv, to_image};
+use super::align::{Aligned, View};
+use super::encoder::{conv, to_image};
 use super::upsample::upsample;
 
 /// 1x1 to width, then two 3x3.
@@ -71,17 +71,9 @@ impl Decoder {
         }
     }
 
-    /// Logits `[b, 1, h, w]` at the input's resolution. `detail_q`, `detail_p` are the detail
-    /// features of query and prompt at stride 4.
-    pub fn forward(
-        &self,
-        q: &Encoded,
-        aligned: Aligned,
-        detail_q: Tensor<4>,
-        detail_p: Tensor<4>,
-    ) -> Tensor<4> {
-        let [_, _, h16, w16] = q.s16.dims();
-        let [_, _, h8, w8] = q.s8.dims();
+    /// Logits `[b, 1, h, w]` at the input's resolution.
+    pub fn forward(&self, q: &View, p: &View, aligned: Aligned) -> Tensor<4> {
+        let ([h8, w8], [h16, w16]) = (q.grid8(), q.grid16());
         let gain16 = embedding_gain(q.e16.dims()[2]);
         let gain8 = embedding_gain(q.e8.dims()[2]);
 
@@ -100,9 +92,9 @@ impl Decoder {
 
         // The unaligned difference stays sharp where the pair is registered; the aligned one
         // holds where it isn't. The predicted displacement told the stage above which to trust.
-        let moved = (detail_q.clone() - aligned.p4).abs();
-        let still = (detail_q.clone() - detail_p).abs();
-        let x = Tensor::cat(vec![middle, detail_q, moved, still], 1);
+        let moved = (q.detail.clone() - aligned.p4).abs();
+        let still = (q.detail.clone() - p.detail.clone()).abs();
+        let x = Tensor::cat(vec![middle, q.detail.clone(), moved, still], 1);
         upsample(self.head.forward(self.fine.forward(x)), HEAD_FACTOR)
     }
 }

@@ -4,11 +4,13 @@
 //! the same weights train at 128 and run at 256. Design rules and their measurements are in
 //! ARCHITECTURE.md, "The network".
 
+pub mod adapted;
 pub mod align;
 pub mod batch_norm;
 pub mod decoder;
 pub mod encoder;
 pub mod grain;
+pub mod levels;
 pub mod oneprompt;
 pub mod pad;
 pub mod upsample;
@@ -130,6 +132,11 @@ impl NetConfig {
     /// The name of a member of the family; `None` for other widths.
     pub fn name(&self) -> Option<&'static str> {
         Self::FAMILY.iter().find(|(_, net)| net == self).map(|(name, _)| *name)
+    }
+
+    /// Channels of the own encoder's features at stride 4: the stem's and the grain branch's.
+    pub fn channels4(&self) -> usize {
+        self.stem + self.grain
     }
 
     /// A member by its name.

@@ -5,14 +5,14 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
 use super::NetConfig;
-use super::align::Alignment;
+use super::align::{Alignment, View};
 use super::decoder::Decoder;
 use super::encoder::{Encoded, Encoder, conv, to_image};
 
 /// The change head: everything that is learned on change pairs.
 #[derive(Module, Debug)]
 pub struct ChangeHead {
-    /// 1x1 on the two kinds of stride-4 features: the detail that the alignment carries along.
+    /// 1x1 on the encoder's stride-4 features: the detail that the alignment carries along.
     pub detail: Conv2d,
     /// Soft alignment.
     pub align: Alignment,
@@ -21,10 +21,10 @@ pub struct ChangeHead {
 }
 
 impl ChangeHead {
-    /// Fresh weights.
-    pub fn new(config: &NetConfig, device: &Device) -> Self {
+    /// Fresh weights for an encoder with so many channels at stride 4.
+    pub fn new(config: &NetConfig, channels4: usize, device: &Device) -> Self {
         ChangeHead {
-            detail: conv(config.stem + config.grain, config.detail, 1, 1.0, device),
+            detail: conv(channels4, config.detail, 1, 1.0, device),
             align: Alignment::new(device),
             decoder: Decoder::new(config, device),
         }
@@ -37,14 +37,20 @@ impl ChangeHead {
 
     /// The same, with what the patch embeddings alone say.
     pub fn judge(&self, q: &Encoded, p: &Encoded) -> Judged {
-        let detail_of =
-            |e: &Encoded| self.detail.forward(Tensor::cat(vec![e.s4.clone(), e.g4.clone()], 1));
-        let (detail_q, detail_p) = (detail_of(q), detail_of(p));
-        let aligned = self.align.forward(q, p, detail_p.clone());
-        let [_, _, h8, w8] = q.s8.dims();
+        let view = |e: &Encoded| {
+            let close = Tensor::cat(vec![e.s4.clone(), e.g4.clone()], 1);
+            View { detail: self.detail.forward(close), e8: e.e8.clone(), e16: e.e16.clone() }
+        };
+        self.compare(&view(q), &view(p))
+    }
+
+    /// What there is to say of two pictures, the query first.
+    pub fn compare(&self, q: &View, p: &View) -> Judged {
+        let aligned = self.align.forward(q, p);
+        let [h8, w8] = q.grid8();
         let mismatch =
             [aligned.distance(&q.e8), aligned.nearest8.clone()].map(|m| to_image(m, h8, w8));
-        let logits = self.decoder.forward(q, aligned, detail_q, detail_p);
+        let logits = self.decoder.forward(q, p, aligned);
         Judged { logits, mismatch }
     }
 }
@@ -72,7 +78,7 @@ impl OnePromptNet {
     pub fn new(config: &NetConfig, device: &Device) -> Self {
         OnePromptNet {
             encoder: Encoder::new(config, device),
-            head: ChangeHead::new(config, device),
+            head: ChangeHead::new(config, config.channels4(), device),
         }
     }
 }

@@ -5,16 +5,73 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
+use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 /// Channel means and deviations of ImageNet, of values in 0..1; written into every package.
 pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// See [`MEAN`].
 pub const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
+/// What an encoder wants done with pixels: `(value / 255 - mean) / std` per channel.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// Of values 0..1.
+    pub mean: [f32; 3],
+    /// Of values 0..1.
+    pub std: [f32; 3],
+}
+
+impl Scaling {
+    /// What most encoders want, ours too.
+    pub const IMAGENET: Scaling = Scaling { mean: MEAN, std: STD };
+    /// Below this a deviation is no deviation.
+    const STD_MIN: f32 = 1e-6;
+
+    /// Whether a model card can carry it.
+    ///
+    /// # Errors
+    /// Names the number that cannot be.
+    pub fn check(&self) -> Result<()> {
+        let mean = self.mean.iter().all(|v| (0.0..=1.0).contains(v));
+        ensure!(mean, "mean {:?}: is of values 0..1, so it is in 0..1", self.mean);
+        let std = self.std.iter().all(|v| v.is_finite() && *v > Self::STD_MIN);
+        ensure!(std, "std {:?}: is not above 0", self.std);
+        Ok(())
+    }
+}
+
+/// A batch of maps, not yet on a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stack {
+    /// `[b, channels, height, width]`.
+    pub shape: [usize; 4],
+    /// Row-major values.
+    pub data: Vec<f32>,
+}
+
+impl Stack {
+    /// On a device.
+    pub fn tensor(self, device: &Device) -> Tensor<4> {
+        Tensor::from_data(TensorData::new(self.data, self.shape), device)
+    }
+}
+
 /// RGB8 pictures of one size to normalised numbers in the order `[b, 3, size, size]`. Apart from
 /// [`images_of`], so that the threads that make pictures do this too.
 pub fn normalised<'a>(pictures: impl Iterator<Item = &'a [u8]>, size: usize) -> Vec<f32> {
+    normalised_by(&Scaling::IMAGENET, pictures, size)
+}
+
+/// The same for an encoder that wants another scaling.
+pub fn normalised_by<'a>(
+    scaling: &Scaling,
+    pictures: impl Iterator<Item = &'a [u8]>,
+    size: usize,
+) -> Vec<f32> {
+    let Scaling { mean, std } = scaling;
     let plane = size * size;
     let mut data = Vec::new();
     for picture in pictures {
@@ -23,7 +80,7 @@ pub fn normalised<'a>(pictures: impl Iterator<Item = &'a [u8]>, size: usize) -> 
         let out = &mut data[from..];
         for (i, pixel) in picture.chunks_exact(3).enumerate() {
             for c in 0..3 {
-                out[c * plane + i] = (f32::from(pixel[c]) / 255.0 - MEAN[c]) / STD[c];
+                out[c * plane + i] = (f32::from(pixel[c]) / 255.0 - mean[c]) / std[c];
             }
         }
     }

@@ -74,6 +74,13 @@ impl<M: Module> Course<M> {
                 "{} is another run",
                 folder.path("").display()
             );
+            ensure!(
+                saved.encoder == state.encoder,
+                "{} was begun on another encoder: {}, not {}",
+                folder.path("").display(),
+                saved.encoder.as_deref().unwrap_or("its own"),
+                state.encoder.as_deref().unwrap_or("its own")
+            );
             if saved.ema > 0.0 && state.ema > 0.0 {
                 average = Some(Average::of(&folder.load(module.clone())?, state.ema));
             }
@@ -206,6 +213,7 @@ mod tests {
         RunState {
             stage: "toy".into(),
             net: NetConfig::TINY,
+            encoder: None,
             seed: 1,
             step: 0,
             steps: STEPS,

@@ -158,6 +158,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     let plan = RunState {
         stage: STAGE.into(),
         net,
+        encoder: None,
         seed: args.seed,
         step: 0,
         steps: args.steps,

@@ -75,7 +75,11 @@ pub fn run(args: &GrainArgs) -> Result<()> {
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
     let (base, before) = RunFolder::open(&args.from)?;
-    ensure!(before.stage == STAGE, "--from {}: not a `train oneprompt` run", args.from.display());
+    ensure!(
+        before.stage == STAGE,
+        "--from {}: not a `train oneprompt` run with an encoder of its own",
+        args.from.display()
+    );
     let tape = device.clone().autodiff();
     let model = base.load(OnePromptNet::new(&before.net, &tape))?;
     let teacher = Teacher::open(&args.teacher, &device)?;
@@ -92,6 +96,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
         // What comes out is a network like the one that went in.
         stage: STAGE.into(),
         net,
+        encoder: None,
         seed: args.seed,
         step: 0,
         steps: args.steps,

@@ -45,7 +45,7 @@ pub fn run(command: &TrainCommand) -> anyhow::Result<()> {
     }
 }
 
-/// The network of a finished or stopped run.
+/// The network of a finished or stopped run with an encoder of its own.
 ///
 /// # Errors
 /// A run of an encoder alone, or weights that do not fit.

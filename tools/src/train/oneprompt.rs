@@ -1,28 +1,31 @@
 //! Training of the change head on synthetic pairs (methods/metauas.md sections 3 and 4). The
-//! encoder comes from `train encoder` and stays frozen unless `--tune-encoder` says otherwise.
+//! encoder comes from `train encoder` and stays frozen unless `--tune-encoder` says otherwise; or
+//! from `import encoder`, and then it always does.
+
+pub mod adapted;
+mod pairs;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::activation::sigmoid;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use clap::Args;
 
 use super::average;
-use super::batch::{self, Prefetch};
-use super::course::{Course, Setting, adam_w};
+use super::batch::{Stack, normalised};
 use super::device::DeviceKind;
 use super::encoder::{self, Student};
 use super::loss::{PixelWeights, change_loss, match_loss};
-use super::run_folder::{RunFolder, RunState, SAMPLES, command_line};
+use super::run_folder::{RunFolder, RunState, command_line};
+use crate::backbone::Backbone;
 use crate::net::NetConfig;
 use crate::net::encoder::{Encoded, Encoder};
 use crate::net::oneprompt::{ChangeHead, OnePromptNet};
-use crate::progress;
-use crate::synth::{ChangeKind, Library, Pair, SynthConfig};
+use crate::synth::ChangeKind;
+use pairs::{PairNet, learn, synth};
 
 /// The stage name of such a run.
 pub const STAGE: &str = "oneprompt";
@@ -33,8 +36,8 @@ pub struct OnePromptArgs {
     /// Folder of pictures (a flat folder, or images/ objects/ textures/).
     #[arg(long)]
     pub pictures: PathBuf,
-    /// Run folder of `train encoder` to take the encoder from. Left out: a fresh one, which is
-    /// then trained too.
+    /// Run folder of `train encoder` to take the encoder from, or folder of `import encoder`. Left
+    /// out: a fresh one, which is then trained too.
     #[arg(long)]
     pub encoder: Option<PathBuf>,
     /// Run folder of an earlier `train oneprompt` to start all weights from, or only the head's
@@ -44,7 +47,8 @@ pub struct OnePromptArgs {
     /// Run folder: checkpoints, state, loss curve.
     #[arg(long)]
     pub out: PathBuf,
-    /// Network of the family, when neither --encoder nor --from says: s, m, l, or tiny.
+    /// Network of the family, when neither --encoder nor --from says: s, m, l, or tiny. With a
+    /// foreign encoder it gives the widths of embeddings and decoder.
     #[arg(long, default_value = "m")]
     pub net: String,
     /// Side of a picture in pixels, a multiple of 16.
@@ -64,7 +68,8 @@ pub struct OnePromptArgs {
     #[arg(long, default_value_t = 0.0)]
     pub tune_encoder: f64,
     /// Weight of the match term: patches of unchanged places must match the prompt's, patches of
-    /// changed places must not. Only acts on an encoder that is trained.
+    /// changed places must not. Only acts on an encoder, or adapters to a foreign one, that is
+    /// trained.
     #[arg(long, default_value_t = 0.5)]
     pub match_weight: f32,
     /// Weight of a changed pixel against an unchanged one.
@@ -109,10 +114,6 @@ impl OnePromptArgs {
     }
 }
 
-/// Pairs of the validation set. They come from indices that training never reaches.
-const VALIDATION_PAIRS: usize = 64;
-const VALIDATION_FIRST: u64 = 1 << 40;
-
 /// Runs the training.
 pub fn run(args: &OnePromptArgs) -> Result<()> {
     ensure!(
@@ -125,24 +126,29 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         "--tune-encoder is a share of the learning rate, 0 or more"
     );
     ensure!((0.0..=1.0).contains(&args.hard_negatives), "--hard-negatives is a share from 0 to 1");
-    let config = SynthConfig {
-        size: args.size as u32,
-        seed: args.seed,
-        without: args.without.clone(),
-        ..SynthConfig::default()
-    };
-    config.check()?;
+    synth(args).check()?;
     let device = args.device.open()?;
+    if let Some(path) = args.encoder.as_ref().filter(|path| Backbone::is_at(path)) {
+        return adapted::run(args, path, &device);
+    }
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
-    let tape = device.clone().autodiff();
-    let (net, mut sources, model) = start(args, &tape)?;
-    let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
+    let (net, sources, model) = start(args, &device.clone().autodiff())?;
+    let size = args.size;
+    let read = Arc::new(move |pictures: &[&[u8]]| {
+        let data = normalised(pictures.iter().copied(), size);
+        Ok(Stack { shape: [pictures.len(), 3, size, size], data })
+    });
+    learn(args, &device, folder, plan(args, STAGE, net, sources), model, read)
+}
+
+/// A run that is about to begin.
+fn plan(args: &OnePromptArgs, stage: &str, net: NetConfig, mut sources: Vec<String>) -> RunState {
     sources.push(args.pictures.display().to_string());
-    let optimizer = adam_w(5e-4);
-    let plan = RunState {
-        stage: STAGE.into(),
+    RunState {
+        stage: stage.into(),
         net,
+        encoder: None,
         seed: args.seed,
         step: 0,
         steps: args.steps,
@@ -151,65 +157,6 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         history: Vec::new(),
         ema: args.ema,
         seconds: 0.0,
-    };
-    let setting = Setting {
-        every: args.checkpoint,
-        resume: args.resume,
-        batch: (args.batch, "pairs"),
-        pictures: library.scenes.len() + library.textures.len(),
-    };
-    let (mut course, mut model, mut optimizer) =
-        Course::begin(folder, plan, setting, (model, optimizer))?;
-    let validation: Vec<Pair> =
-        (0..VALIDATION_PAIRS as u64).map(|i| library.pair(&config, VALIDATION_FIRST + i)).collect();
-    let size = args.batch;
-    let mut batches = Prefetch::start(args.workers, course.step(), move |step| {
-        let first = (step * size) as u64;
-        let pairs: Vec<Pair> = (0..size as u64).map(|i| library.pair(&config, first + i)).collect();
-        PairBatch::of(&pairs, config.size as usize)
-    });
-    while course.runs() {
-        let pairs = batches.take().context("the thread that prepares pairs died")?;
-        let loss;
-        (model, loss) =
-            step(args, model, &mut optimizer, pairs.tensors(&tape), course.rate(args.lr));
-        if course.stepped(loss.inner(), &model)? {
-            let shown = course.shown(&model);
-            course.validated(validate(&shown, &validation, args, &device));
-            write_samples(course.folder(), &shown, &validation, args, &device)?;
-            course.save(&model, &optimizer)?;
-        }
-    }
-    course.end();
-    Ok(())
-}
-
-/// Pairs as the network takes them, made in the threads that draw them.
-struct PairBatch {
-    size: usize,
-    /// Queries, then prompts.
-    images: Vec<f32>,
-    truth: Vec<f32>,
-}
-
-impl PairBatch {
-    fn of(pairs: &[Pair], size: usize) -> Self {
-        let queries = pairs.iter().map(|p| p.query.as_slice());
-        let prompts = pairs.iter().map(|p| p.prompt.as_slice());
-        let truth = pairs.iter().flat_map(|p| &p.mask);
-        PairBatch {
-            size,
-            images: batch::normalised(queries.chain(prompts), size),
-            truth: truth.map(|&m| if m > 127 { 1.0 } else { 0.0 }).collect(),
-        }
-    }
-
-    /// Pictures `[2 b, 3, size, size]` and truth `[b, 1, size, size]`.
-    fn tensors(self, device: &Device) -> (Tensor<4>, Tensor<4>) {
-        let size = self.size;
-        let shape = [self.truth.len() / (size * size), 1, size, size];
-        let truth = Tensor::from_data(TensorData::new(self.truth, shape), device);
-        (batch::images_of(self.images, size, device), truth)
     }
 }
 
@@ -217,7 +164,11 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
     let mut begun = None;
     if let Some(from) = &args.from {
         let (folder, state) = RunFolder::open(from)?;
-        ensure!(state.stage == STAGE, "--from {}: not a `train oneprompt` run", from.display());
+        ensure!(
+            state.stage == STAGE,
+            "--from {}: not a `train oneprompt` run with an encoder of its own",
+            from.display()
+        );
         let fresh = OnePromptNet::new(&state.net, device);
         // An encoder that is replaced anyway may be of an older form.
         let model = match args.encoder {
@@ -230,7 +181,7 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
         let (folder, mut state) = RunFolder::open(path)?;
         ensure!(
             state.stage == encoder::STAGE,
-            "--encoder {}: not a `train encoder` run",
+            "--encoder {}: neither a `train encoder` run nor an imported encoder",
             path.display()
         );
         let encoder = folder.load(Student::new(&state.net, device))?.encoder;
@@ -242,7 +193,7 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
                 state.sources.extend(unheard);
                 model.head
             }
-            None => ChangeHead::new(&state.net, device),
+            None => ChangeHead::new(&state.net, state.net.channels4(), device),
         };
         begun = Some((state, OnePromptNet { encoder, head }));
     }
@@ -253,95 +204,50 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String
     Ok((state.net, state.lineage(), model))
 }
 
-fn step(
-    args: &OnePromptArgs,
-    model: OnePromptNet,
-    optimizer: &mut ModuleOptimizer,
-    (images, truth): (Tensor<4>, Tensor<4>),
-    lr: f64,
-) -> (OnePromptNet, Tensor<1>) {
-    let fresh = args.encoder.is_none() && args.from.is_none();
-    let encoder_share = if fresh { 1.0 } else { args.tune_encoder };
-    if encoder_share <= 0.0 {
-        let (q, p) = frozen(&model.encoder, images).halves();
-        let loss = change_loss(model.head.forward(&q, &p), truth, args.weights());
-        let mut gradients = loss.backward();
-        let of_head = GradientsParams::from_module(&mut gradients, &model.head);
-        let OnePromptNet { encoder, head } = model;
-        let head = optimizer.step(lr, head, of_head);
-        return (OnePromptNet { encoder, head }, loss);
+impl PairNet for OnePromptNet {
+    type Pictures = Stack;
+
+    fn logits(&self, pictures: Stack, device: &Device) -> Tensor<4> {
+        let (q, p) = self.encoder.forward(pictures.tensor(device)).halves();
+        self.head.forward(&q, &p)
     }
-    let (q, p) = model.encoder.forward(images).halves();
-    let judged = model.head.judge(&q, &p);
-    let mismatch = match_loss(&judged.mismatch, truth.clone());
-    let loss =
-        change_loss(judged.logits, truth, args.weights()) + mismatch.mul_scalar(args.match_weight);
-    let mut gradients = loss.backward();
-    let of_encoder = GradientsParams::from_module(&mut gradients, &model.encoder);
-    let of_head = GradientsParams::from_module(&mut gradients, &model.head);
-    let OnePromptNet { encoder, head } = model;
-    let encoder = optimizer.step(lr * encoder_share, encoder, of_encoder);
-    let head = optimizer.step(lr, head, of_head);
-    (OnePromptNet { encoder, head }, loss)
+
+    fn step(
+        self,
+        args: &OnePromptArgs,
+        optimizer: &mut ModuleOptimizer,
+        lr: f64,
+        (pictures, truth): (Stack, Stack),
+        tape: &Device,
+    ) -> (Self, Tensor<1>) {
+        let (images, truth) = (pictures.tensor(tape), truth.tensor(tape));
+        let fresh = args.encoder.is_none() && args.from.is_none();
+        let encoder_share = if fresh { 1.0 } else { args.tune_encoder };
+        if encoder_share <= 0.0 {
+            let (q, p) = frozen(&self.encoder, images).halves();
+            let loss = change_loss(self.head.forward(&q, &p), truth, args.weights());
+            let mut gradients = loss.backward();
+            let of_head = GradientsParams::from_module(&mut gradients, &self.head);
+            let OnePromptNet { encoder, head } = self;
+            let head = optimizer.step(lr, head, of_head);
+            return (OnePromptNet { encoder, head }, loss);
+        }
+        let (q, p) = self.encoder.forward(images).halves();
+        let judged = self.head.judge(&q, &p);
+        let mismatch = match_loss(&judged.mismatch, truth.clone());
+        let loss = change_loss(judged.logits, truth, args.weights())
+            + mismatch.mul_scalar(args.match_weight);
+        let mut gradients = loss.backward();
+        let of_encoder = GradientsParams::from_module(&mut gradients, &self.encoder);
+        let of_head = GradientsParams::from_module(&mut gradients, &self.head);
+        let OnePromptNet { encoder, head } = self;
+        let encoder = optimizer.step(lr * encoder_share, encoder, of_encoder);
+        let head = optimizer.step(lr, head, of_head);
+        (OnePromptNet { encoder, head }, loss)
+    }
 }
 
 /// Encodes off the tape: a frozen encoder needs no graph, which halves a step's memory.
 fn frozen(encoder: &Encoder, images: Tensor<4>) -> Encoded {
     encoder.valid().forward(images.inner()).onto_tape()
-}
-
-fn predict(model: &OnePromptNet, images: Tensor<4>) -> Tensor<4> {
-    let (q, p) = model.encoder.forward(images).halves();
-    model.head.forward(&q, &p)
-}
-
-fn validate(model: &OnePromptNet, pairs: &[Pair], args: &OnePromptArgs, device: &Device) -> f64 {
-    let chunks = pairs.chunks(args.batch);
-    let count = chunks.len() as f64;
-    let total: f64 = chunks
-        .map(|chunk| {
-            let (images, truth) = PairBatch::of(chunk, args.size).tensors(device);
-            let logits = predict(model, images);
-            f64::from(change_loss(logits, truth, args.weights().plain()).into_scalar::<f32>())
-        })
-        .sum();
-    total / count
-}
-
-/// Rows of prompt, query, truth, map from the validation set: people look, they don't read.
-fn write_samples(
-    folder: &RunFolder,
-    model: &OnePromptNet,
-    pairs: &[Pair],
-    args: &OnePromptArgs,
-    device: &Device,
-) -> Result<()> {
-    const ROWS: usize = 16;
-    const COLUMNS: usize = 4;
-    let size = args.size;
-    let mut sheet = image::RgbImage::new((COLUMNS * size * 2) as u32, (ROWS / 2 * size) as u32);
-    for (row, pair) in pairs.iter().take(ROWS).enumerate() {
-        let (images, _) = PairBatch::of(std::slice::from_ref(pair), size).tensors(device);
-        let logits = predict(model, images);
-        let map = sigmoid(logits)
-            .into_data()
-            .try_to_vec::<f32>()
-            .map_err(|e| anyhow::anyhow!("{e:?}"))?;
-        let grey = |i: usize, v: u8| (i, [v, v, v]);
-        let (left, top) = ((row % 2) * COLUMNS * size, row / 2 * size);
-        for i in 0..size * size {
-            let rgb = |b: &[u8]| [b[3 * i], b[3 * i + 1], b[3 * i + 2]];
-            let cells = [
-                (0, rgb(&pair.prompt)),
-                (1, rgb(&pair.query)),
-                grey(2, pair.mask[i]),
-                grey(3, (map[i] * 255.0) as u8),
-            ];
-            for (column, value) in cells {
-                let x = (left + column * size + i % size) as u32;
-                sheet.put_pixel(x, (top + i / size) as u32, image::Rgb(value));
-            }
-        }
-    }
-    folder.write(SAMPLES, |part| sheet.save(part).with_context(|| format!("{}", part.display())))
 }

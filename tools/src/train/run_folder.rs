@@ -17,10 +17,13 @@ use crate::net::NetConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunState {
-    /// `encoder` or `oneprompt`.
+    /// `encoder`, `oneprompt` or `adapted`.
     pub stage: String,
     /// The network.
     pub net: NetConfig,
+    /// Which foreign encoder the run learns on ([`crate::backbone::Backbone::id`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
     /// Seed of weights, views and pairs.
     pub seed: u64,
     /// Steps done.

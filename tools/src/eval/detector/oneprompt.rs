@@ -64,7 +64,9 @@ impl OnePromptDetector {
         };
         Ok(Self {
             product: match product {
-                true => Some(Product::Idle(Box::new(load()?), Wanted { settings, tiles: args.tiles })),
+                true => {
+                    Some(Product::Idle(Box::new(load()?), Wanted { settings, tiles: args.tiles }))
+                }
                 false => None,
             },
             witnesses: match witnesses {

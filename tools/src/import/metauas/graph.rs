@@ -6,7 +6,7 @@ use touchstone_models::tensor::TensorSpec;
 use super::super::checkpoint::{Checkpoint, ConvPlan};
 use super::super::efficientnet::{self, CHANNELS, STRIDES};
 use super::ENCODER;
-use crate::export::blocks::{distance, image_to_rows, rows_to_image, unit_rows};
+use crate::export::blocks::{distance, image_to_rows, joined_patches, rows_to_image};
 use crate::export::onnx::{ConvWeights, GraphBuilder, Value};
 
 /// What the position witness sees.
@@ -175,26 +175,14 @@ pub fn encode(checkpoint: &mut Checkpoint, parts: &Parts, size: usize) -> Result
         outputs.push(image_to_rows(&mut g, &keys, CHANNELS[level] / 2, side));
         outputs.push(image_to_rows(&mut g, &features[level], CHANNELS[level], side));
     }
-    outputs.push(patches(&mut g, &features, size));
+    let levels = PATCH_LEVELS.map(|level| (&features[level], CHANNELS[level]));
+    outputs.push(joined_patches(&mut g, levels, size / STRIDES[PATCH_LEVELS[0]]));
     let mean = g.mean_axes(&features[4], &[2, 3]);
     outputs.push(g.reshape(&mean, &[1, CHANNELS[4]]));
     for (value, spec) in outputs.into_iter().zip(encode_outputs(size)) {
         g.output(value, &spec.name, &spec.shape);
     }
     Ok(g.finish())
-}
-
-/// Strides 8 and 16 side by side on the finer grid, both of the same weight, rows of length 1.
-fn patches(g: &mut GraphBuilder, features: &[Value; 5], size: usize) -> Value {
-    let [fine, coarse] = PATCH_LEVELS;
-    let (side, half) = (size / STRIDES[fine], size / STRIDES[coarse]);
-    let fine_rows = unit_rows(g, &features[fine], CHANNELS[fine], side);
-    let coarse_rows = unit_rows(g, &features[coarse], CHANNELS[coarse], half);
-    let map = rows_to_image(g, &coarse_rows, CHANNELS[coarse], half);
-    let map = g.nearest_twice(&map, [CHANNELS[coarse], half, half]);
-    let coarse_rows = image_to_rows(g, &map, CHANNELS[coarse], side);
-    let both = g.concat(&[&fine_rows, &coarse_rows], 2);
-    g.mul_scalar(&both, std::f32::consts::FRAC_1_SQRT_2, 3)
 }
 
 /// What alignment needs of one picture, as inputs of the segment graph.

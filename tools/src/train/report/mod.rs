@@ -227,6 +227,7 @@ mod tests {
         RunState {
             stage: "oneprompt".into(),
             net: NetConfig::TINY,
+            encoder: None,
             seed: 4711,
             step: 250,
             steps: 4000,
