@@ -32,6 +32,7 @@ pub struct OnePrompt {
     map_index: usize,
     map_size: (u32, u32),
     nearest_index: usize,
+    nearest_size: (u32, u32),
 }
 
 /// Features of a picture, and how long they took.
@@ -84,9 +85,10 @@ impl OnePrompt {
             why: format!("has no '{name}'"),
         };
         let output = |name| card.segment_output(name).ok_or_else(|| missing(name));
-        let map_index = output(MAP_OUTPUT)?;
-        let [_, _, rows, columns] = card.segment.outputs[map_index].shape[..] else {
-            return Err(missing(MAP_OUTPUT).into());
+        let (map_index, nearest_index) = (output(MAP_OUTPUT)?, output(NEAREST_OUTPUT)?);
+        let size = |index: usize, name| match card.segment.outputs[index].shape[..] {
+            [_, _, rows, columns] => Ok((columns as u32, rows as u32)),
+            _ => Err(missing(name)),
         };
         Ok(OnePrompt {
             card: card.clone(),
@@ -97,8 +99,9 @@ impl OnePrompt {
             layout: Arc::new(FeatureLayout::new(card)?),
             segment_inputs: card.segment_inputs()?.iter().map(|i| (i.side, i.index)).collect(),
             map_index,
-            map_size: (columns as u32, rows as u32),
-            nearest_index: output(NEAREST_OUTPUT)?,
+            map_size: size(map_index, MAP_OUTPUT)?,
+            nearest_size: size(nearest_index, NEAREST_OUTPUT)?,
+            nearest_index,
         })
     }
 
@@ -116,6 +119,11 @@ impl OnePrompt {
     /// Columns and rows of the change map.
     pub fn map_size(&self) -> (u32, u32) {
         self.map_size
+    }
+
+    /// Columns and rows of the nearest-neighbour map.
+    pub fn nearest_size(&self) -> (u32, u32) {
+        self.nearest_size
     }
 
     /// Columns and rows of the patch grid.

@@ -162,6 +162,7 @@ impl Field {
 pub(super) struct Masks {
     pub(super) change: Mask,
     pub(super) position: Mask,
+    pub(super) nearest: Mask,
 }
 
 /// The ways in which a picture is cut: as a whole, and in tiles if there are several. The whole picture shows

@@ -22,10 +22,8 @@ pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPT_TILES_MAX, PROMPTS_MAX
 
 use crate::calibration::logit;
 use crate::engine::EngineError;
-use crate::fusion::position_level;
 use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
-use crate::package::Laws;
 use crate::picture::{Picture, Rect};
 use crate::recipe::Tiles;
 use crate::regions::regions;
@@ -55,7 +53,6 @@ pub struct Inspector {
     rate: FalseRejectRate,
     smallest_px: u32,
     grid: Tiles,
-    laws: Laws,
     /// Those that are not ignored as a whole.
     tiles: Vec<Tile>,
     prompts: usize,
@@ -103,7 +100,6 @@ impl Inspector {
             .collect();
         Ok(Inspector {
             tiles: tiles?,
-            laws,
             field,
             locator,
             rate,
@@ -229,11 +225,13 @@ impl Inspector {
         let places: Vec<WitnessReport> = looked.map(|(tile, look)| tile.testify(look)).collect();
         let witnesses = WitnessReport::of_places(&places);
         let decision = decide(&witnesses, self.rate);
-        let fused = self.fuse(&sight);
-        // The change map finds where; the posterior ranks parts. Measured on the development sets,
-        // its peak orders good and bad parts far better than the change map's does.
-        let peak = witnesses.position.statistic.exp() as f32;
-        let score = position_level(peak, &self.laws.position);
+        let rule = &self.model.card().fusion;
+        let looked = self.tiles.iter().zip(&sight.looks);
+        let maps: Vec<Map> =
+            looked.clone().map(|(tile, look)| tile.fuse(look, &sight.place, rule)).collect();
+        let scores = looked.zip(&maps).map(|((tile, look), map)| tile.score(look, map));
+        let score = scores.fold(0.0, f32::max);
+        let fused = self.join(&maps, &sight.place);
         let regions = self.outline(&fused, area, &decision);
         latency.score += micros_since(start);
         Inspection {
@@ -250,18 +248,15 @@ impl Inspector {
     }
 
     /// The tiles' maps side by side, where the part lies in its own picture.
-    fn fuse(&self, sight: &Sight) -> Map {
-        let (rule, place) = (&self.model.card().fusion, &sight.place);
+    fn join(&self, maps: &[Map], place: &Place) -> Map {
         let mut joined: Option<Map> = None;
         for layer in layers(self.grid) {
             let mut canvas: Option<Map> = None;
-            for (tile, look) in self.tiles.iter().zip(&sight.looks) {
-                if tile.cut.tiling.tiles() != layer {
-                    continue;
+            for (tile, map) in self.tiles.iter().zip(maps) {
+                if tile.cut.tiling.tiles() == layer {
+                    let empty = || tile.cut.canvas_map((map.width, map.height));
+                    tile.cut.paste(map, canvas.get_or_insert_with(empty));
                 }
-                let fused = tile.fuse(look, place, rule);
-                let empty = || tile.cut.canvas_map((fused.width, fused.height));
-                tile.cut.paste(&fused, canvas.get_or_insert_with(empty));
             }
             joined = match (joined, canvas) {
                 (Some(coarse), Some(fine)) => Some(mean(&coarse, fine)),
