@@ -5,7 +5,7 @@
 //! decision does not read it: it is made from the witnesses' own statistics, each calibrated.
 
 use crate::map::Map;
-use crate::package::{FusionConstants, ScalarPrior};
+use crate::package::FusionConstants;
 use serde::{Deserialize, Serialize};
 
 /// Steepness of the curve that takes `delta / D` to 0..1; two makes it fall off with the squared
@@ -23,10 +23,10 @@ pub enum FusionRule {
     WeightedMean,
 }
 
-/// Takes `delta / D` to 0..1 with a fixed curve; one half where a good part's worst patch lies
-/// according to the model card's prior.
-pub fn position_level(ratio: f32, prior: &ScalarPrior) -> f32 {
-    let relative = (f64::from(ratio) / prior.mu0.exp()).powi(POSITION_STEEPNESS);
+/// Takes `delta / D` to 0..1 with a fixed curve; one half at `usual`, the logarithm of what a good part's
+/// worst patch has.
+pub fn position_level(ratio: f32, usual: f64) -> f32 {
+    let relative = (f64::from(ratio) / usual.exp()).powi(POSITION_STEEPNESS);
     if relative.is_finite() { (relative / (1.0 + relative)) as f32 } else { 1.0 }
 }
 
@@ -127,12 +127,12 @@ mod tests {
 
     #[test]
     fn position_levels() {
-        let prior = ScalarPrior { mu0: 2f64.ln(), kappa0: 1.0, nu0: 4.0, lambda0: 1.0 };
-        assert!((position_level(2.0, &prior) - 0.5).abs() < 1e-6);
-        assert!(position_level(0.4, &prior) < 0.05);
-        assert!(position_level(20.0, &prior) > 0.98);
-        assert_eq!(position_level(0.0, &prior), 0.0);
-        assert_eq!(position_level(f32::NAN, &prior), 1.0, "what is not a number is not ordinary");
+        let usual = 2f64.ln();
+        assert!((position_level(2.0, usual) - 0.5).abs() < 1e-6);
+        assert!(position_level(0.4, usual) < 0.05);
+        assert!(position_level(20.0, usual) > 0.98);
+        assert_eq!(position_level(0.0, usual), 0.0);
+        assert_eq!(position_level(f32::NAN, usual), 1.0, "what is not a number is not ordinary");
     }
 
     proptest! {

@@ -229,8 +229,9 @@ impl Inspector {
         let looked = self.tiles.iter().zip(&sight.looks);
         let maps: Vec<Map> =
             looked.clone().map(|(tile, look)| tile.fuse(look, &sight.place, rule)).collect();
-        let scores = looked.zip(&maps).map(|((tile, look), map)| tile.score(look, map));
-        let score = scores.fold(0.0, f32::max);
+        let scores: Vec<f32> =
+            looked.zip(&maps).map(|((tile, look), map)| tile.score(look, map)).collect();
+        let score = self.score(&scores);
         let fused = self.join(&maps, &sight.place);
         let regions = self.outline(&fused, area, &decision);
         latency.score += micros_since(start);
@@ -245,6 +246,17 @@ impl Inspector {
             pose: sight.place.pose,
             latency,
         }
+    }
+
+    /// The worst tile's score; the mean of it and the whole picture's where both were looked at, as for the map.
+    fn score(&self, scores: &[f32]) -> f32 {
+        let worst = |layer: Tiles| {
+            let own = self.tiles.iter().zip(scores);
+            let own = own.filter(|(tile, _)| tile.cut.tiling.tiles() == layer).map(|(_, s)| *s);
+            own.reduce(f32::max)
+        };
+        let layers: Vec<f32> = layers(self.grid).filter_map(worst).collect();
+        layers.iter().sum::<f32>() / layers.len().max(1) as f32
     }
 
     /// The tiles' maps side by side, where the part lies in its own picture.

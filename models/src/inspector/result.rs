@@ -27,7 +27,7 @@ pub struct Inspection {
     /// How unlike the good parts the part looks at its worst place, 0..1, to rank parts by; the verdict is
     /// the p-value's. Half of it is the level of the position witness's smoothed peak (one half where a good
     /// part's usually lies), a quarter the peak of the fused map, a quarter that of the nearest-neighbour map;
-    /// of several tiles the highest. 1 if the part could not be scored.
+    /// of several tiles the highest, averaged with the whole picture's. 1 if the part could not be scored.
     pub score: f32,
     /// Joint p-value; 0 if the part could not be scored.
     pub p_value: f64,

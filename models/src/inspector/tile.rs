@@ -195,7 +195,8 @@ impl Tile {
     ///
     /// [`Inspection::score`]: super::Inspection::score
     pub(super) fn score(&self, look: &Look, fused: &Map) -> f32 {
-        let level = position_level(statistic_of(&look.position).exp() as f32, &self.laws.position);
+        let peak = statistic_of(&look.position).exp() as f32;
+        let level = position_level(peak, self.position_law.location());
         let weighed = SCORE_WEIGHTS.iter().zip([level, fused.max(), look.nearest.max()]);
         weighed.map(|(weight, value)| weight * value).sum::<f32>().clamp(0.0, 1.0)
     }
@@ -204,7 +205,7 @@ impl Tile {
     pub(super) fn fuse(&self, look: &Look, place: &Place, rule: &FusionConstants) -> Map {
         let mut position = look.position.clone();
         for value in &mut position.values {
-            *value = position_level(*value, &self.laws.position);
+            *value = position_level(*value, self.position_law.location());
         }
         let mut fused = fuse(rule, &look.change, &look.nearest, &position);
         self.masks.change.apply(&mut fused.values);

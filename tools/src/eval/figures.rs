@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::dataset::Category;
-use super::metrics::boxes::FALSE_REGIONS_PER_PICTURE;
+use super::metrics::boxes::{FALSE_REGIONS_PER_PICTURE, FALSE_REGIONS_STRICT};
 use super::metrics::pixels::CoarseBins;
 use super::metrics::{
     BoxSweep, Confusion, Estimate, HitCurve, MetricError, PixelTally, Pool, Resampler, auroc,
@@ -224,6 +224,8 @@ pub fn mean(of: &[&Figures]) -> Figures {
 pub struct PooledBoxes {
     /// Boxes hit at half a false region per picture.
     pub hit: Estimate,
+    /// Boxes hit at a tenth of a false region per picture.
+    pub hit_strict: Estimate,
     /// Number of boxes, and the share hit, by type, at the same threshold.
     pub by_type: BTreeMap<String, (usize, f64)>,
 }
@@ -242,12 +244,14 @@ pub fn pool_boxes(
     }
     let curve = HitCurve::of(sweeps.iter().copied(), None)?;
     let mut hit = Estimate::exact(curve.at(FALSE_REGIONS_PER_PICTURE));
+    let mut hit_strict = Estimate::exact(curve.at(FALSE_REGIONS_STRICT));
     let mut resampler = Resampler::new(set, &vec![true; sweeps.len()]);
     let mut draw = Vec::new();
     for _ in 0..resamples {
         resampler.draw(&mut draw);
         let curve = HitCurve::of(draw.iter().map(|&i| sweeps[i]), None)?;
         hit.replicates.push(curve.at(FALSE_REGIONS_PER_PICTURE));
+        hit_strict.replicates.push(curve.at(FALSE_REGIONS_STRICT));
     }
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for kind in sweeps.iter().flat_map(|s| s.kinds()) {
@@ -260,5 +264,5 @@ pub fn pool_boxes(
         let share = step.map_or(0.0, |step| of_kind.hit_rate[step]);
         by_type.insert(kind, (count, share));
     }
-    Ok(Some(PooledBoxes { hit, by_type }))
+    Ok(Some(PooledBoxes { hit, hit_strict, by_type }))
 }

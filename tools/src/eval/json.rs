@@ -34,6 +34,7 @@ pub fn figures(all: &[VariantRows], k: usize) -> Vec<Value> {
                     })
                     .collect();
                 line["boxes_hit_pooled"] = value(&boxes.hit);
+                line["boxes_hit_pooled_strict"] = value(&boxes.hit_strict);
                 line["boxes_hit_by_type"] = Value::Object(types);
             }
             lines.push(line);

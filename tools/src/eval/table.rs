@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::figures::{Figures, Metric};
 use super::metrics::Estimate;
+use super::metrics::boxes::FALSE_REGIONS_STRICT;
 use super::summary::VariantRows;
 
 /// Figures shown per set when several variants are compared.
@@ -48,9 +49,11 @@ pub fn variant(rows: &VariantRows, k: usize) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{}: boxes hit with one threshold for the set {}; by type: {}",
+                "{}: boxes hit with one threshold for the set {}, at {FALSE_REGIONS_STRICT} false \
+                 regions {}; by type: {}",
                 set.set,
                 cell(&boxes.hit),
+                cell(&boxes.hit_strict),
                 types.collect::<Vec<_>>().join(", ")
             );
         }

@@ -188,8 +188,8 @@ impl Witnesses {
         seen.map(MAPS[2], segmented.nearest);
         let (width, height) = position.size();
         let ratios = position.ratio_map(features.patches().values)?.to_vec();
-        let prior = &self.model.card().calibration.position;
-        let levels = ratios.iter().map(|&r| position_level(r, prior)).collect();
+        let usual = self.model.card().calibration.position.mu0;
+        let levels = ratios.iter().map(|&r| position_level(r, usual)).collect();
         let map = |values| Map { width: width as u32, height: height as u32, values };
         seen.map(MAPS[3], map(levels));
         seen.map(POSITION_RATIO, map(ratios));

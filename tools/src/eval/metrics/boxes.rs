@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 /// Operating point of the main figure.
 pub const FALSE_REGIONS_PER_PICTURE: f64 = 0.5;
 
+/// A stricter one: a false region on every tenth picture.
+pub const FALSE_REGIONS_STRICT: f64 = 0.1;
+
 /// Regions smaller than this, in pixels of the stored picture, are ignored: single pixels at the
 /// rim of a blob are an artefact of interpolation. Four pixels are one cell of a 256 px map on a
 /// 512 px picture.
