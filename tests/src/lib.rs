@@ -11,9 +11,17 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The shipped model package.
-pub fn shipped_model() -> PathBuf {
-    root().join("models/weights/oneprompt-m")
+/// The shipped model packages, by name.
+///
+/// # Panics
+/// When there is none.
+pub fn shipped_models() -> Vec<PathBuf> {
+    let weights = root().join("models/weights");
+    let entries = std::fs::read_dir(&weights).expect("models/weights");
+    let mut packages: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    packages.sort();
+    assert!(!packages.is_empty(), "{} is empty", weights.display());
+    packages
 }
 
 /// Development pictures, if this machine has them. Says loudly when not.

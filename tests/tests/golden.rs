@@ -1,19 +1,23 @@
-//! Golden parity: the shipped package, run by every engine of this build, gives the map that the
+//! Golden parity: every shipped package, run by every engine of this build, gives the map that the
 //! training framework computed when it was exported.
 
+use std::path::Path;
 use touchstone_models::engine::EngineKind;
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
 use touchstone_models::picture::Picture;
-use touchstone_tests::shipped_model;
+use touchstone_tests::shipped_models;
 
 /// Largest difference of two f32 engines on one map.
 const TOLERANCE_F32: f32 = 1e-4;
 
 #[test]
 fn tract_gives_the_training_frameworks_map() {
-    let dir = shipped_model();
-    let package = ModelPackage::open(&dir).expect("the shipped package");
+    shipped_models().iter().for_each(|dir| holds(dir));
+}
+
+fn holds(dir: &Path) {
+    let package = ModelPackage::open(dir).expect("the shipped package");
     let mut model = OnePrompt::load(&package, EngineKind::Tract, 1).expect("tract loads it");
     let open = |name: &str| Picture::open(&dir.join("golden").join(name)).expect(name);
     let query = model.encode(&open("query.png")).expect("encodes");
@@ -25,7 +29,7 @@ fn tract_gives_the_training_frameworks_map() {
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     assert_eq!(map.values.len(), want.len());
     let worst = map.values.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
-    assert!(worst <= TOLERANCE_F32, "the map is off by {worst}");
+    assert!(worst <= TOLERANCE_F32, "{}: the map is off by {worst}", dir.display());
     // The golden query has a scratch and lacks a ring: a map that misses both proves nothing.
     assert!(want.iter().any(|v| *v > 0.5), "the golden map shows no change");
     assert!(

@@ -13,7 +13,8 @@ use std::fmt;
 /// gives a few per cent, another product gives more.
 pub const ASPECT_TOLERANCE: f64 = 0.05;
 
-/// Most prompts times tiles that are held, with a model of 256x256 some 450 MB.
+/// Most prompts times tiles that are held: with 120 of them the process takes 0.9 GiB at 256x256
+/// (`docs/ablations.md`).
 pub const PROMPT_TILES_MAX: usize = 128;
 
 /// What the operator sets for a product.
