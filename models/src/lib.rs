@@ -8,6 +8,7 @@ pub mod calibration;
 pub mod engine;
 pub mod files;
 pub mod fusion;
+pub mod html;
 pub mod inspector;
 pub mod map;
 pub mod oneprompt;

@@ -7,8 +7,7 @@ mod find;
 pub use card::{
     ARCHITECTURE, CARD_BYTES_MAX, Calibration, EncodeGraph, FeatureTensors, Figure,
     FusionConstants, GRAPH_TENSORS_MAX, INPUT_SIDE_MAX, INPUT_SIDE_MIN, ImagePrior, Input, Laws,
-    ModelCard, RegisteredCalibration, ScalarPrior, SegmentGraph, SeveralPrior, SeveralPriors,
-    Training,
+    ModelCard, ScalarPrior, SegmentGraph, SeveralPrior, SeveralPriors, Training,
 };
 pub use check::{CardError, MAP_OUTPUT, NEAREST_OUTPUT, SegmentInput, Side};
 pub use find::{DEFAULT_MODEL, MODELS_VARIABLE, find_model};

@@ -1,6 +1,7 @@
 //! The report as one page of HTML.
 
 use std::fmt::Write;
+use touchstone_models::html::escape;
 
 use super::charts::{Histogram, Series, bin};
 use super::style::CSS;
@@ -35,22 +36,6 @@ pub fn page(summary: &Summary, parts: &[PartResult], galleries: &[Gallery]) -> S
     footer(&mut html, summary);
     html.push_str("</main></body></html>\n");
     html
-}
-
-/// Text with the characters that mean something in HTML taken out.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 fn percent(rate: Option<f64>) -> String {

@@ -55,7 +55,6 @@ pub struct Inspector {
     grid: Tiles,
     /// Those that are not ignored as a whole.
     tiles: Vec<Tile>,
-    prompts: usize,
 }
 
 /// All tiles of one query, compared but not judged.
@@ -67,9 +66,8 @@ struct Sight {
 impl Inspector {
     /// Encodes the prompts, builds the posteriors and calibrates them by leaving one out.
     ///
-    /// Takes, for each tile, one encode run per prompt and one segment run per prompt (one at least: the
-    /// first prompt is compared with itself, so a model that cannot run is found now and not on the first
-    /// part).
+    /// Takes, for each tile, one encode run per prompt and, of several prompts, one segment run each. Once the
+    /// first prompt is compared with itself, so a model that cannot run is found now and not on the first part.
     pub fn new(
         mut model: OnePrompt,
         prompts: &[Picture],
@@ -91,6 +89,10 @@ impl Inspector {
         let share = rate.probability() / cuts.len() as f64;
         let laws = model.card().calibration.laws(settings.registration);
         let encoded = encode_prompts(&mut model, prompts, &settings, &mut locator, &cuts)?;
+        if let Some(own) = encoded.first().and_then(|tile| tile.first()) {
+            // A model that cannot run is found now, and not on the first part.
+            model.segment_full(&own.features, &own.features)?;
+        }
         let tiles: Result<Vec<Tile>, InspectError> = encoded
             .into_iter()
             .zip(cuts.into_iter().zip(masks))
@@ -105,7 +107,6 @@ impl Inspector {
             rate,
             smallest_px: settings.smallest_defect_px,
             grid: settings.tiles,
-            prompts: prompts.len(),
             model,
         })
     }
@@ -179,7 +180,8 @@ impl Inspector {
     /// Prompts that the others do not agree with (a defective or wrong part taught by mistake),
     /// most suspicious first. Needs two prompts; with exactly two, both may be named.
     pub fn suspicious_prompts(&self) -> Vec<SuspiciousPrompt> {
-        let mut found: Vec<SuspiciousPrompt> = (0..self.prompts)
+        let prompts = self.tiles.first().map_or(0, |tile| tile.left_out.scores.len());
+        let mut found: Vec<SuspiciousPrompt> = (0..prompts)
             .filter_map(|index| {
                 let tiles = self.tiles.iter().map(|tile| tile.testify_left_out(index));
                 let report = WitnessReport::of_places(&tiles.collect::<Option<Vec<_>>>()?);
@@ -229,8 +231,10 @@ impl Inspector {
         let looked = self.tiles.iter().zip(&sight.looks);
         let maps: Vec<Map> =
             looked.clone().map(|(tile, look)| tile.fuse(look, &sight.place, rule)).collect();
-        let scores: Vec<f32> =
-            looked.zip(&maps).map(|((tile, look), map)| tile.score(look, map)).collect();
+        let scores: Vec<f32> = looked
+            .zip(places.iter().zip(&maps))
+            .map(|((tile, look), (said, map))| tile.score(said, look, map))
+            .collect();
         let score = self.score(&scores);
         let fused = self.join(&maps, &sight.place);
         let regions = self.outline(&fused, area, &decision);

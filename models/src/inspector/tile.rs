@@ -87,8 +87,6 @@ impl Tile {
         laws: Laws,
         share: f64,
     ) -> Result<Tile, InspectError> {
-        // A model that cannot run is found now, and not on the first part.
-        model.segment_full(&prompts[0].features, &prompts[0].features)?;
         let positions = enrol_positions(&prompts, laws.reach)?;
         let (image, images) = enrol_images(&prompts, &laws.image)?;
         let left_out = leave_one_out(model, &prompts, &positions, &images, &masks, &cut)?;
@@ -191,11 +189,12 @@ impl Tile {
         }
     }
 
-    /// How unlike the good parts the tile looks, 0..1, to rank parts by: [`Inspection::score`].
+    /// How unlike the good parts the tile looks, 0..1, to rank parts by, from what its witnesses `said`:
+    /// [`Inspection::score`].
     ///
     /// [`Inspection::score`]: super::Inspection::score
-    pub(super) fn score(&self, look: &Look, fused: &Map) -> f32 {
-        let peak = statistic_of(&look.position).exp() as f32;
+    pub(super) fn score(&self, said: &WitnessReport, look: &Look, fused: &Map) -> f32 {
+        let peak = said.position.statistic.exp() as f32;
         let level = position_level(peak, self.position_law.location());
         let weighed = SCORE_WEIGHTS.iter().zip([level, fused.max(), look.nearest.max()]);
         weighed.map(|(weight, value)| weight * value).sum::<f32>().clamp(0.0, 1.0)

@@ -132,30 +132,16 @@ pub struct Calibration {
     /// The same for parts that are registered, which show less that is unusual; those above where the model
     /// was not calibrated for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub registered: Option<RegisteredCalibration>,
-}
-
-/// What differs where parts are brought to the place that they were taught in.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegisteredCalibration {
-    /// How far the position witness looks for a patch's counterpart, in cells to each side.
-    pub reach: usize,
-    /// As [`Calibration::change`].
-    pub change: ScalarPrior,
-    /// As [`Calibration::position`].
-    pub position: ScalarPrior,
-    /// As [`Calibration::image`].
-    pub image: ImagePrior,
-    /// As [`Calibration::several`].
-    pub several: SeveralPriors,
+    pub registered: Option<Laws>,
 }
 
 /// What holds for good parts of one way of looking: [`Calibration::laws`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Laws {
     /// How far the position witness looks for a patch's counterpart, in cells to each side; its own default
-    /// if absent.
+    /// if absent, which it must not be for registered parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<usize>,
     /// As [`Calibration::change`].
     pub change: ScalarPrior,

@@ -214,23 +214,18 @@ impl Calibration {
         let Calibration { change, position, image, several, registered } = *self;
         Laws { reach: None, change, position, image, several }.check("calibration")?;
         let Some(registered) = registered else { return Ok(()) };
-        let reach = (1..=POSITION_REACH_MAX).contains(&registered.reach);
-        let why = format!("{} is not in 1..={POSITION_REACH_MAX}", registered.reach);
-        ensure(reach, "calibration.registered.reach", why)?;
-        self.laws(Registration::Any).check("calibration.registered")
+        let reach = registered.reach.unwrap_or(0);
+        let why = format!("{reach} is not in 1..={POSITION_REACH_MAX}");
+        let sound = (1..=POSITION_REACH_MAX).contains(&reach);
+        ensure(sound, "calibration.registered.reach", why)?;
+        registered.check("calibration.registered")
     }
 
     /// What is known of good parts before any was seen, where parts are registered or where they are not.
     pub fn laws(&self, registration: Registration) -> Laws {
         let Calibration { change, position, image, several, registered } = *self;
         match registered {
-            Some(r) if !registration.is_off() => Laws {
-                reach: Some(r.reach),
-                change: r.change,
-                position: r.position,
-                image: r.image,
-                several: r.several,
-            },
+            Some(laws) if !registration.is_off() => laws,
             _ => Laws { reach: None, change, position, image, several },
         }
     }

@@ -6,9 +6,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use touchstone_models::calibration::{Enrolled, ScalarPrior, SeveralPrior, fit_image_factor};
 use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{
-    Calibration, ImagePrior, Laws, RegisteredCalibration, SeveralPriors,
-};
+use touchstone_models::package::{Calibration, ImagePrior, Laws, SeveralPriors};
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::Registration;
 
@@ -99,10 +97,8 @@ pub fn fit(
     let mut calibration = uncalibrated();
     let mut model = load(calibration)?;
     calibration.image.lambda = pooled_variance(&mut model, &products, &bar)?;
-    let Calibration { change, position, image, several, .. } = calibration;
-    let registered =
-        RegisteredCalibration { reach: REGISTERED_REACH, change, position, image, several };
-    calibration.registered = Some(registered);
+    let usual = calibration.laws(Registration::Off);
+    calibration.registered = Some(Laws { reach: Some(REGISTERED_REACH), ..usual });
     let job = Job { library, config: &config, products: &products, several_products, bar: &bar };
     // One after the other, because both are written to the same place.
     let models = [load(calibration)?, load(calibration)?];
@@ -114,21 +110,8 @@ pub fn fit(
         [usual, registered.join().unwrap_or_else(|_| panicked())]
     });
     bar.finish_and_clear();
-    let (usual, r) = (usual?, registered?);
-    let registered = RegisteredCalibration {
-        reach: REGISTERED_REACH,
-        change: r.change,
-        position: r.position,
-        image: r.image,
-        several: r.several,
-    };
-    Ok(Calibration {
-        change: usual.change,
-        position: usual.position,
-        image: usual.image,
-        several: usual.several,
-        registered: Some(registered),
-    })
+    let (Laws { change, position, image, several, .. }, registered) = (usual?, registered?);
+    Ok(Calibration { change, position, image, several, registered: Some(registered) })
 }
 
 /// What laws are fitted on.

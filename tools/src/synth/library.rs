@@ -57,6 +57,11 @@ struct OutlineObject {
 }
 
 impl Library {
+    /// How many pictures and textures there are.
+    pub fn count(&self) -> usize {
+        self.scenes.len() + self.textures.len()
+    }
+
     /// Reads a folder. `progress(done, total)` is called from several threads.
     ///
     /// # Errors

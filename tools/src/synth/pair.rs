@@ -174,7 +174,7 @@ impl Library {
         if dice.chance(0.5 * config.industrial_share) {
             return industrial::draw(self, config, size, dice).canvas.px;
         }
-        let number = dice.below(self.scenes.len() + self.textures.len());
+        let number = dice.below(self.count());
         let picture = self
             .scenes
             .get(number)

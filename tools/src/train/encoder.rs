@@ -172,7 +172,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         every: args.checkpoint,
         resume: args.resume,
         batch: (args.batch, "pictures"),
-        pictures: library.scenes.len() + library.textures.len(),
+        pictures: library.count(),
     };
     let (mut course, mut student, mut optimizer) =
         Course::begin(folder, plan, setting, (student, optimizer))?;

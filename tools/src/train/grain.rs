@@ -110,7 +110,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
         every: args.checkpoint,
         resume: args.resume,
         batch: (args.batch, "pictures"),
-        pictures: library.scenes.len() + library.textures.len(),
+        pictures: library.count(),
     };
     let (mut course, mut model, mut optimizer) =
         Course::begin(folder, plan, setting, (model, optimizer))?;

@@ -37,7 +37,7 @@ pub struct RunState {
     /// (step, training loss averaged since the last point, validation loss).
     pub history: Vec<(usize, f64, Option<f64>)>,
     /// Decay of the average that the saved weights are; 0 where they are the trained ones themselves.
-    /// Runs made before 2026-11-27 have none.
+    /// Older runs have none.
     #[serde(default)]
     pub ema: f64,
     /// Seconds of training so far, over all its sessions.

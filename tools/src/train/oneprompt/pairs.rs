@@ -69,7 +69,7 @@ pub(super) fn learn<N: PairNet>(
         every: args.checkpoint,
         resume: args.resume,
         batch: (args.batch, "pairs"),
-        pictures: library.scenes.len() + library.textures.len(),
+        pictures: library.count(),
     };
     let (mut course, mut model, mut optimizer) =
         Course::begin(folder, plan, setting, (model, adam_w(WEIGHT_DECAY)))?;

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::fs;
 
 use anyhow::{Context, Result};
+use touchstone_models::html::escape;
 
 use super::run_folder::{RunFolder, RunState, SAMPLES};
 pub use pace::Pace;
@@ -198,22 +199,6 @@ fn network(state: &RunState) -> String {
     };
     let name = state.net.name().unwrap_or("of its own widths");
     format!("{} <span class=\"soft\">({})</span>", escape(name), escape(&widths))
-}
-
-/// Text with the characters that mean something in HTML taken out.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
