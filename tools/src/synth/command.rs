@@ -42,6 +42,10 @@ pub struct SynthArgs {
     /// Chooses the sequence of pairs; the same seed gives the same bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// TOML file with the shares of what the pairs show, ranges of geometry and light; an unknown
+    /// name is answered with the known ones
+    #[arg(long, value_name = "FILE")]
+    pub synthesis: Option<PathBuf>,
     /// Kinds of change to leave out, as `train oneprompt --without` does
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub without: Vec<ChangeKind>,
@@ -74,12 +78,12 @@ struct Line {
 /// When the pictures cannot be read, the configuration makes no picture, or the folder cannot be
 /// written; the manifest is then not written.
 pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
-    let config = SynthConfig {
+    let mut config = SynthConfig {
         size: args.size,
         seed: args.seed,
-        without: args.without.clone(),
-        ..SynthConfig::default()
+        ..SynthConfig::read(args.synthesis.as_deref())?
     };
+    config.without.extend(&args.without);
     config.check()?;
     if let Some(parent) = args.preview.as_ref().and_then(|p| p.parent()) {
         // Told before hours of work, not after.
@@ -319,6 +323,7 @@ mod tests {
             pairs: 7,
             size: 48,
             seed: 3,
+            synthesis: None,
             without: Vec::new(),
             preview: None,
             threads: Some(threads),

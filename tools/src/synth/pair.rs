@@ -1,5 +1,9 @@
 //! One training pair: a base, changes on one of two copies, and each side's own camera.
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::base::{Base, BaseKind, Drawing, Twin, crop_map};
@@ -8,6 +12,7 @@ use super::dice::Dice;
 use super::geometry::{CELL, Class, Geometry, View};
 use super::industrial;
 use super::label::LABEL_MIN;
+use super::lamp::{Lamp, Side};
 use super::library::Library;
 use super::light::{self, Ink, Light, Sensor, Tone};
 
@@ -21,13 +26,17 @@ pub const SIZE_MAX: u32 = 1024;
 #[serde(default, deny_unknown_fields)]
 pub struct SynthConfig {
     /// Side of the pictures: a multiple of 16 from 32 to 1024.
+    #[serde(skip)]
     pub size: u32,
     /// Chooses the whole sequence of pairs.
+    #[serde(skip)]
     pub seed: u64,
     /// How far the two sides may differ in position.
     pub geometry: Geometry,
     /// How far the two sides may differ in light.
     pub light: Light,
+    /// How often the light falls on each side from another direction.
+    pub lamp: Lamp,
     /// Share of pairs without any change.
     pub no_change_share: f32,
     /// Share of pairs on surfaces.
@@ -53,6 +62,7 @@ impl Default for SynthConfig {
             seed: 1,
             geometry: Geometry::default(),
             light: Light::default(),
+            lamp: Lamp::default(),
             no_change_share: 0.12,
             texture_share: 0.20,
             industrial_share: 0.25,
@@ -66,6 +76,17 @@ impl Default for SynthConfig {
 }
 
 impl SynthConfig {
+    /// What a TOML file says, or the default one; what the file leaves out is as by default.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds something else.
+    pub fn read(path: Option<&Path>) -> anyhow::Result<SynthConfig> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text =
+            fs::read_to_string(path).with_context(|| format!("--synthesis {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("--synthesis {}", path.display()))
+    }
+
     /// Checks the values that would make no picture.
     ///
     /// # Errors
@@ -89,6 +110,9 @@ impl SynthConfig {
             ("geometry.wide_share", self.geometry.wide_share),
             ("light.same_share", self.light.same_share),
             ("light.blocks_share", self.light.blocks_share),
+            ("lamp.share", self.lamp.share),
+            ("lamp.turned_share", self.lamp.turned_share),
+            ("lamp.strength", self.lamp.strength),
         ];
         for (name, share) in shares {
             if !(0.0..=1.0).contains(&share) {
@@ -155,12 +179,17 @@ impl Library {
         let (label, kind) =
             if keep { (label, kind) } else { (vec![0; size * size], ChangeKind::None) };
         // A change that left the common view must not remain in the picture unlabelled.
-        let shown = if keep { &changed } else { &base.canvas };
+        let shown = if keep { changed } else { base.canvas.clone() };
         // On another place of a surface only the query can be wrong: there is nothing to miss.
-        let (on_prompt, on_query) =
-            if swapped && !other_place { (shown, &good) } else { (&good, shown) };
-        let mut prompt = prompt_view.render(on_prompt);
-        let mut query = query_view.render(on_query);
+        let (mut on_prompt, mut on_query) =
+            if swapped && !other_place { (shown, good) } else { (good, shown) };
+        if let Some(lit) = config.lamp.draw(base.kind, dice) {
+            let shades = lit.shades(&base.canvas);
+            lit.light(&mut on_prompt, &shades, Side::Prompt);
+            lit.light(&mut on_query, &shades, Side::Query);
+        }
+        let mut prompt = prompt_view.render(&on_prompt);
+        let mut query = query_view.render(&on_query);
         expose_both(config, &base, (&mut prompt, &mut query), dice);
         Pair { prompt, query, mask: label, kind, base: base.kind }
     }
@@ -301,6 +330,7 @@ mod tests {
         let still = SynthConfig {
             geometry: Geometry::still(),
             light: Light::still(),
+            lamp: Lamp::off(),
             other_place_share: 0.0,
             other_grain_share: 0.0,
             no_change_share: 0.0,
@@ -333,6 +363,28 @@ mod tests {
             changed += usize::from(count > 0);
         }
         assert!(changed > 200, "{changed}");
+    }
+
+    #[test]
+    fn a_recipe_of_pairs_is_read_and_told_apart() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("pairs.toml");
+        let read = |text: &str| {
+            fs::write(&path, text).expect("write");
+            SynthConfig::read(Some(&path))
+        };
+        let text = "no_change_share = 0.5\nwithout = [\"stain\"]\n[lamp]\nshare = 0.0\n";
+        let some = read(text).expect("read");
+        assert_eq!((some.no_change_share, some.lamp.share), (0.5, 0.0));
+        assert_eq!(some.without, [ChangeKind::Stain]);
+        assert_eq!(some.light, Light::default());
+        let whole = toml::to_string(&SynthConfig::default()).expect("write");
+        assert_eq!(read(&whole).expect("read back"), SynthConfig::default());
+        for wrong in ["size = 64", "lamps = 1", "[light]\nhaze = 1.0"] {
+            let error = format!("{:#}", read(wrong).expect_err(wrong));
+            assert!(error.contains("pairs.toml"), "{error}");
+        }
+        assert_eq!(SynthConfig::read(None).expect("default"), SynthConfig::default());
     }
 
     #[test]

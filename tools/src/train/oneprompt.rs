@@ -79,6 +79,10 @@ pub struct OnePromptArgs {
     /// good one to try against false alarms, 0 is off.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub hard_negatives: f32,
+    /// TOML file with the shares of what the pairs show, ranges of geometry and light. Left out: those
+    /// of the shipped models.
+    #[arg(long, value_name = "FILE")]
+    pub synthesis: Option<PathBuf>,
     /// Kinds of change to leave out, to see what they are good for (ablation).
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub without: Vec<ChangeKind>,
@@ -126,7 +130,7 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
         "--tune-encoder is a share of the learning rate, 0 or more"
     );
     ensure!((0.0..=1.0).contains(&args.hard_negatives), "--hard-negatives is a share from 0 to 1");
-    synth(args).check()?;
+    synth(args)?;
     let device = args.device.open()?;
     if let Some(path) = args.encoder.as_ref().filter(|path| Backbone::is_at(path)) {
         return adapted::run(args, path, &device);

@@ -91,7 +91,7 @@ fn statistics(
     args: &OnePromptArgs,
     device: &Device,
 ) -> Result<Levels<Standard>> {
-    let config = synth(args);
+    let config = synth(args)?;
     let mut sums: Option<Levels<Moments>> = None;
     for index in 0..STATISTICS_PAIRS {
         let pair = library.pair(&config, STATISTICS_FIRST + index);

@@ -44,13 +44,15 @@ pub(super) trait PairNet: Module {
 pub(super) type Read<P> = Arc<dyn Fn(&[&[u8]]) -> Result<P> + Send + Sync>;
 
 /// What training sees.
-pub(super) fn synth(args: &OnePromptArgs) -> SynthConfig {
-    SynthConfig {
+pub(super) fn synth(args: &OnePromptArgs) -> Result<SynthConfig> {
+    let mut config = SynthConfig {
         size: args.size as u32,
         seed: args.seed,
-        without: args.without.clone(),
-        ..SynthConfig::default()
-    }
+        ..SynthConfig::read(args.synthesis.as_deref())?
+    };
+    config.without.extend(&args.without);
+    config.check()?;
+    Ok(config)
 }
 
 /// Trains `model` as `plan` says, or goes on with the run of `folder`.
@@ -64,7 +66,7 @@ pub(super) fn learn<N: PairNet>(
 ) -> Result<()> {
     let tape = device.clone().autodiff();
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
-    let config = synth(args);
+    let config = synth(args)?;
     let setting = Setting {
         every: args.checkpoint,
         resume: args.resume,
