@@ -212,6 +212,7 @@ pub fn file_record(
         VerdictRecord::new(part, &inspection.decision, inspection.score, inspection.p_value);
     record.regions.clone_from(&inspection.regions);
     record.pose = PoseRecord::of(&inspection.pose);
+    record.drift = inspection.drift;
     record.latency_us = LatencyRecord {
         capture: capture_us,
         preprocess: inspection.latency.preprocess,
@@ -236,7 +237,7 @@ pub mod tests {
     /// An inspection that passes or rejects with the given p-value.
     pub fn inspection(p_value: f64) -> Inspection {
         let say = Testimony { statistic: 0.0, p_value };
-        let witnesses = WitnessReport { change: say, position: say, image: say };
+        let witnesses = WitnessReport { change: say, position: say, joint: say, image: say };
         let rate = FalseRejectRate::from_ppm(1000).unwrap();
         let mut inspection = Inspection::rejected(Reason::NoResult, StageLatency::default());
         inspection.decision = decide(&witnesses, rate);

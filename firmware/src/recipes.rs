@@ -50,6 +50,7 @@ pub fn beside(folder: &Path) -> Vec<RecipeName> {
 /// The judge of a line, and what it needs to become another one.
 pub struct Bench {
     inspector: Inspector,
+    recipe: String,
     config: RunConfig,
 }
 
@@ -60,7 +61,7 @@ impl Bench {
     /// Recipe, model or times that will not do.
     pub fn open(config: RunConfig) -> Result<(Self, Activated), Failure> {
         let (inspector, active) = load(&config, &config.recipe)?;
-        Ok((Self { inspector, config }, active))
+        Ok((Self { inspector, recipe: active.recipe.clone(), config }, active))
     }
 
     fn folder(&self, recipe: &str) -> Result<PathBuf, String> {
@@ -76,13 +77,18 @@ impl Bench {
 
 impl Judge for Bench {
     fn judge(&mut self, picture: &Picture) -> Inspection {
-        self.inspector.inspect(picture)
+        let inspection = self.inspector.inspect(picture);
+        if let Some(drift) = inspection.drift {
+            warn!("{}: {drift}", self.recipe);
+        }
+        inspection
     }
 
     fn activate(&mut self, recipe: &str) -> Result<Activated, String> {
         let folder = self.folder(recipe)?;
         let (inspector, active) = load(&self.config, &folder).map_err(|e| e.to_string())?;
         self.inspector = inspector;
+        self.recipe.clone_from(&active.recipe);
         Ok(active)
     }
 }

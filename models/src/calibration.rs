@@ -8,13 +8,15 @@
 //! `../shared/methods/baypranometa.md`). With one prompt the prior speaks alone; with two and more
 //! each prompt is scored against the others and those scores update it ([`several`]).
 
+mod evidence;
 mod several;
 
 pub use crate::package::ScalarPrior;
+pub use evidence::{Dependence, score_of};
 pub use several::{Enrolled, SeveralPrior};
 
 use crate::map::Map;
-use crate::student_t::special::{f_upper_quantile, ln_gamma, t_upper_quantile, t_upper_tail};
+use crate::student_t::special::{ln_gamma, t_upper_quantile, t_upper_tail};
 use std::fmt;
 
 /// Values of a map are kept this far from 0 and 1 before the logit: the resolution of the 16-bit
@@ -240,6 +242,19 @@ pub fn position_statistic(width: usize, height: usize, ratios: &[f32]) -> f64 {
     if peak.is_nan() { f64::NAN } else { peak.max(RATIO_FLOOR).ln() }
 }
 
+/// Statistic of the score that joins all maps: its logit.
+pub fn local_statistic(score: f32) -> f64 {
+    logit(f64::from(score))
+}
+
+/// Statistic of the whole picture: ln of `delta / D`. Under the model `delta / D` is of the F law (4.5), but
+/// pictures differ in ways that no Gaussian has, so what good parts really show decides.
+pub fn image_statistic(delta: f64, dim: usize) -> f64 {
+    let ratio = delta / dim as f64;
+    // `max` would pass over a NaN.
+    if ratio.is_nan() { f64::NAN } else { ratio.max(RATIO_FLOOR).ln() }
+}
+
 /// `ln(p / (1 - p))`, with p kept inside (0, 1); NaN stays NaN.
 pub fn logit(p: f64) -> f64 {
     let p = p.clamp(LOGIT_MARGIN, 1.0 - LOGIT_MARGIN);
@@ -271,35 +286,6 @@ fn smoothed_peak(width: usize, height: usize, values: &[f32]) -> f64 {
         }
     }
     peak
-}
-
-/// A left-out or foreign good part's `delta / D` with the law it should follow.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ImageScore {
-    /// `delta / D`, without any factor.
-    pub ratio: f64,
-    /// Number of dimensions D.
-    pub dim: usize,
-    /// Degrees of freedom of the predictive.
-    pub dof: f64,
-}
-
-/// The factor between empirical and model quantile at tail probability `p` (4.5), for the model
-/// card; real embeddings are not Gaussian.
-pub fn fit_image_factor(good: &[ImageScore], p: f64) -> Result<f64, CalibrationError> {
-    if good.len() < 2 {
-        return Err(CalibrationError::TooFew);
-    }
-    let mut factors: Vec<f64> =
-        good.iter().map(|s| s.ratio / f_upper_quantile(s.dim as f64, s.dof, p)).collect();
-    if factors.iter().any(|f| !f.is_finite()) {
-        return Err(CalibrationError::NotFinite);
-    }
-    factors.sort_by(f64::total_cmp);
-    // The next order statistic up: rounding down would promise a rate that was not seen.
-    let rank = ((1.0 - p) * factors.len() as f64).ceil() as usize;
-    let factor = factors[rank.min(factors.len() - 1)];
-    if factor > 0.0 { Ok(factor) } else { Err(CalibrationError::NoSpread) }
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -5,6 +5,7 @@
 //! other. Start at [`oneprompt::OnePrompt`] for the network and at [`inspector`] for verdicts.
 
 pub mod calibration;
+pub mod drift;
 pub mod engine;
 pub mod files;
 pub mod fusion;

@@ -30,6 +30,21 @@ impl Map {
         self.values.iter().copied().fold(0.0, f32::max)
     }
 
+    /// Zeroes what lies under `cell` (row-major) of a grid of `columns` x `rows` over the same picture.
+    pub(crate) fn clear_under(&mut self, cell: usize, (columns, rows): (u32, u32)) {
+        let (x, y) = (cell as u32 % columns.max(1), cell as u32 / columns.max(1));
+        let span = |at: u32, of: u32, count: u32| {
+            let (at, of, count) = (u64::from(at), u64::from(of.max(1)), u64::from(count));
+            (at * count / of) as u32..((at + 1) * count).div_ceil(of).min(count) as u32
+        };
+        let (across, down) = (span(x, columns, self.width), span(y, rows, self.height));
+        for y in down {
+            for x in across.clone() {
+                self.values[y as usize * self.width as usize + x as usize] = 0.0;
+            }
+        }
+    }
+
     /// Bilinear resampling with half-pixel centres and clamped edges, the convention of
     /// `align_corners = false`. Never leaves the range of the input's values.
     pub fn resize(&self, width: u32, height: u32) -> Map {
@@ -94,6 +109,21 @@ fn taps(from: u32, to: u32) -> Vec<(usize, usize, f32)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_lies_under_a_cell_is_cleared_on_coarser_and_finer_maps() {
+        let ones =
+            |side: u32| Map::new(side, side, vec![1.0; (side * side) as usize]).expect("a map");
+        let cleared = |side: u32, cell: usize| {
+            let mut map = ones(side);
+            map.clear_under(cell, (4, 4));
+            let zero = |v: &(usize, &f32)| *v.1 == 0.0;
+            map.values.iter().enumerate().filter(zero).map(|(i, _)| i).collect::<Vec<_>>()
+        };
+        assert_eq!(cleared(2, 5), [0], "column 1 of 4 lies in column 0 of 2");
+        assert_eq!(cleared(8, 5), [18, 19, 26, 27]);
+        assert_eq!(cleared(4, 15), [15]);
+    }
 
     #[test]
     fn doubling_follows_half_pixel_centres() {

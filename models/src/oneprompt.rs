@@ -6,7 +6,8 @@
 use crate::engine::{EngineError, EngineKind, Graph};
 pub use crate::map::Map;
 use crate::package::{
-    CardError, GRAPH_TENSORS_MAX, MAP_OUTPUT, ModelCard, ModelPackage, NEAREST_OUTPUT, Side,
+    Calibration, CardError, GRAPH_TENSORS_MAX, MAP_OUTPUT, ModelCard, ModelPackage, NEAREST_OUTPUT,
+    Side,
 };
 use crate::picture::{Picture, PictureError, Rect};
 use crate::preprocess::Preprocessor;
@@ -70,6 +71,12 @@ impl OnePrompt {
             card.segment_inputs()?.into_iter().map(|input| input.spec).collect();
         let segment = engine.load(&package.segment_file(), &inputs, &card.segment.outputs)?;
         OnePrompt::from_graphs(card, encode, segment)
+    }
+
+    /// The same model with other knowledge of what good parts score.
+    pub fn recalibrated(mut self, calibration: Calibration) -> OnePrompt {
+        self.card.calibration = calibration;
+        self
     }
 
     /// A model from graphs that are already loaded, or that are not graphs of an engine at all:

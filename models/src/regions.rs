@@ -126,24 +126,32 @@ pub(crate) fn regions(map: &Map, area: Rect, level: f32, smallest_px: u32) -> Ve
 }
 
 /// Lowers every component of `values > level` that is smaller than `smallest_px` to just below
-/// `level`, so that specks too small to matter cannot reject a part.
+/// `level`, so that specks too small to matter cannot reject a part; gives the cells.
 ///
 /// Only finite values are touched; what is not finite stays and rejects the part later.
-pub(crate) fn flatten_specks(values: &mut [f32], place: Placement, level: f32, smallest_px: u32) {
+pub(crate) fn flatten_specks(
+    values: &mut [f32],
+    place: Placement,
+    level: f32,
+    smallest_px: u32,
+) -> Vec<usize> {
     /// Just below the level that rejects; one part in a thousand is far below any map's noise.
     const BELOW: f32 = 0.999;
     if smallest_px <= 1 || !level.is_finite() || level <= 0.0 {
-        return;
+        return Vec::new();
     }
+    let mut flattened = Vec::new();
     // The statistic is a mean of nine cells. With no cell above `level` left, no mean is above it.
     let (found, cells) = components(place.width, values, level);
     for speck in found.iter().filter(|c| place.extent(c) < f64::from(smallest_px)) {
         for &cell in &cells[speck.cells.clone()] {
             if values[cell].is_finite() {
                 values[cell] = level * BELOW;
+                flattened.push(cell);
             }
         }
     }
+    flattened
 }
 
 #[cfg(test)]

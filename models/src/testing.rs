@@ -65,10 +65,16 @@ pub fn tiny_card() -> ModelCard {
             region_level: 0.5,
         },
         calibration: Calibration {
-            change: ScalarPrior { mu0: -3.0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 },
-            position: ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 },
-            image: ImagePrior { lambda: 0.05, kappa0: 1.0, factor: 1.0 },
-            several: SeveralPriors { change: several(-3.0), position: several(0.0) },
+            usual: Laws {
+                reach: None,
+                change: laws(-3.0),
+                position: laws(0.0),
+                level: laws(0.0),
+                local: laws(-1.0),
+                image: laws(0.0),
+                dependence: 0.3,
+                embedding: EmbeddingPrior { lambda: 0.05, kappa0: 1.0 },
+            },
             registered: None,
         },
         training: Training {
@@ -81,9 +87,12 @@ pub fn tiny_card() -> ModelCard {
     }
 }
 
-fn several(mu0: f64) -> SeveralPrior {
-    let prior = ScalarPrior { mu0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 };
-    SeveralPrior { gap: 0.0, weight: 1.0, prior }
+fn laws(mu0: f64) -> ScoreLaws {
+    let one = ScalarPrior { mu0, kappa0: 1.0, nu0: 8.0, lambda0: 4.0 };
+    ScoreLaws {
+        one,
+        several: SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, weight: 1.0, prior: one },
+    }
 }
 
 /// Writes the tiny model to `dir`. Panics if it cannot: this is for tests.

@@ -3,9 +3,20 @@
 use super::*;
 use proptest::prelude::*;
 
+/// With a joint score that is ordinary.
 fn report(change: f64, position: f64, image: f64) -> WitnessReport {
     let say = |p_value| Testimony { statistic: 0.0, p_value };
-    WitnessReport { change: say(change), position: say(position), image: say(image) }
+    WitnessReport {
+        change: say(change),
+        position: say(position),
+        joint: say(0.5),
+        image: say(image),
+    }
+}
+
+fn joint(p_value: f64) -> WitnessReport {
+    let joint = Testimony { statistic: 0.0, p_value };
+    WitnessReport { joint, ..report(0.5, 0.5, 0.5) }
 }
 
 fn rate(ppm: u32) -> FalseRejectRate {
@@ -32,12 +43,20 @@ fn the_reason_names_the_strongest_witness() {
         assert_eq!(decide(&r, rate(1000)).reason_name(), name);
     }
     assert_eq!(decide(&report(0.5, 0.4, 0.3), rate(1000)).reason_name(), "ok");
+    // A joint score that is too high is blamed on the local witness that saw more of it.
+    let with = |change, position| WitnessReport {
+        joint: joint(1e-6).joint,
+        ..report(change, position, 0.5)
+    };
+    assert_eq!(decide(&with(0.01, 0.3), rate(1000)).reason_name(), "change");
+    assert_eq!(decide(&with(0.3, 0.01), rate(1000)).reason_name(), "novel");
 }
 
 #[test]
 fn the_joint_p_value_meets_the_rate() {
     type WithP = fn(f64) -> WitnessReport;
-    let each: [(WithP, Witness); 3] = [
+    let each: [(WithP, Witness); WITNESSES] = [
+        (joint, Witness::Joint),
         (|p| report(p, 0.5, 0.5), Witness::Change),
         (|p| report(0.5, p, 0.5), Witness::Position),
         (|p| report(0.5, 0.5, p), Witness::Image),
@@ -142,17 +161,17 @@ fn anything() -> impl Strategy<Value = f64> {
 proptest! {
     #[test]
     fn nothing_unsound_ever_passes(
-        statistics in prop::array::uniform3(anything()), ps in prop::array::uniform3(anything()), ppm in 1..200_000u32,
+        statistics in prop::array::uniform4(anything()), ps in prop::array::uniform4(anything()), ppm in 1..200_000u32,
     ) {
         let say = |i: usize| Testimony { statistic: statistics[i], p_value: ps[i] };
-        let r = WitnessReport { change: say(0), position: say(1), image: say(2) };
+        let r = WitnessReport { change: say(0), position: say(1), joint: say(2), image: say(3) };
         let sound = statistics.iter().all(|s| s.is_finite()) && ps.iter().all(|p| (0.0..=1.0).contains(p));
         let decision = decide(&r, rate(ppm));
         if !sound {
             prop_assert_eq!(decision, Decision::Reject(Reason::NotFinite));
             prop_assert_eq!(r.p_value(), 0.0);
         } else {
-            let p = (ps[0] / 0.2).min(ps[1] / 0.75).min(ps[2] / 0.05).min(1.0);
+            let p = (ps[0] / 0.05).min(ps[1] / 0.2).min(ps[2] / 0.7).min(ps[3] / 0.05).min(1.0);
             prop_assert_eq!(decision.is_pass(), p > f64::from(ppm) * 1e-6);
         }
     }
@@ -171,9 +190,15 @@ fn a_pose_is_told_only_of_parts_that_lay_otherwise() {
 #[test]
 fn places_share_the_rate() {
     let say = |p_value| Testimony { statistic: 1.0 / p_value, p_value };
-    let place = |c, p, i| WitnessReport { change: say(c), position: say(p), image: say(i) };
+    let place = |c, p, i| WitnessReport {
+        change: say(c),
+        position: say(p),
+        joint: say(0.25),
+        image: say(i),
+    };
     let joint = WitnessReport::of_places(&[place(0.5, 0.2, 0.9), place(0.4, 0.3, 0.001)]);
     assert_eq!((joint.change.p_value, joint.position.p_value), (0.8, 0.4));
+    assert_eq!(joint.joint.p_value, 0.5);
     assert_eq!((joint.image.p_value, joint.image.statistic), (0.002, 1000.0));
     let one = place(0.5, 0.2, 0.9);
     assert_eq!(WitnessReport::of_places(&[one]), one);

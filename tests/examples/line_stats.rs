@@ -27,21 +27,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = OnePrompt::load(&package, EngineKind::Tract, 1)?;
     let settings = Settings { false_reject_ppm: 10_000, ..Settings::default() };
     let mut inspector = Inspector::new(model, &prompts?, settings)?;
-    println!("part,defect,change,position,image,p_change,p_position,p_image,p");
-    for (n, (change, position)) in inspector.left_out().enumerate() {
-        println!("{n},taught,{change:.3},{position:.3},,,,,");
+    println!("part,defect,change,position,joint,image,p_change,p_position,p_joint,p_image,p");
+    for (n, s) in inspector.left_out().enumerate() {
+        println!("{n},taught,{:.3},{:.3},{:.3},{:.3},,,,,", s.change, s.position, s.local, s.image);
     }
     let mut show = |n: u64, defect: Option<DefectKind>| -> Result<(), Box<dyn std::error::Error>> {
         let seen = inspector.inspect(&picture(line.part_with(n, defect))?);
         let w = &seen.witnesses;
         println!(
-            "{n},{},{:.3},{:.3},{:.4},{:.5},{:.5},{:.5},{:.5}",
+            "{n},{},{:.3},{:.3},{:.3},{:.4},{:.5},{:.5},{:.5},{:.5},{:.5}",
             defect.map_or("good".to_owned(), |d| d.to_string()),
             w.change.statistic,
             w.position.statistic,
+            w.joint.statistic,
             w.image.statistic,
             w.change.p_value,
             w.position.p_value,
+            w.joint.p_value,
             w.image.p_value,
             seen.p_value
         );

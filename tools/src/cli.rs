@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{eval, export, import, synth, train};
+use crate::{eval, export, import, rates, synth, train};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ pub enum Command {
     Import(import::ImportCommand),
     /// Measure a model package on pictures in the MVTec AD layout.
     Eval(eval::EvalArgs),
+    /// Measure stated false-reject rates on good parts of imaginary products.
+    Rates(rates::RatesArgs),
 }
 
 /// Runs one command line.
@@ -41,5 +43,6 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Export(args) => export::run(args),
         Command::Import(command) => import::run(command),
         Command::Eval(args) => eval::run(args),
+        Command::Rates(args) => rates::run(args),
     }
 }

@@ -8,5 +8,6 @@ pub mod export;
 pub mod import;
 pub mod net;
 pub mod progress;
+pub mod rates;
 pub mod synth;
 pub mod train;

@@ -144,6 +144,9 @@ impl Desk<'_> {
                 size(&self.prompt)
             );
         }
+        if let Some(drift) = inspection.drift {
+            warn!("{}: {drift}", path.display());
+        }
         self.write_pictures(path, &picture, &inspection)?;
         let total_us = capture_us + judge_us;
         let mut record = file_record(number, &inspection, capture_us, total_us, &self.names);

@@ -298,7 +298,9 @@ fn keyhole(recipe: &Recipe, inspector: &Inspector, first: &Picture) -> Option<St
 fn objection(witness: Witness) -> &'static str {
     match witness {
         Witness::Change => "it differs from the other good parts somewhere",
-        Witness::Position => "it has something somewhere that no other good part has",
+        Witness::Position | Witness::Joint => {
+            "it has something somewhere that no other good part has"
+        }
         Witness::Image => "it does not look like the other good parts at all",
     }
 }

@@ -33,9 +33,9 @@ impl Desk {
         // part taught, and let an equal part pass.
         let tiny = write_tiny_package(&desk.path("wide"));
         desk.model_of(&tiny, "tiny", |card| {
-            card.calibration.change =
+            card.calibration.usual.change.one =
                 ScalarPrior { mu0: -6.0, kappa0: 10.0, nu0: 64.0, lambda0: 64.0 };
-            card.calibration.several.change.prior = card.calibration.change;
+            card.calibration.usual.change.several.prior = card.calibration.usual.change.one;
         });
         desk
     }

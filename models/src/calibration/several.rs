@@ -38,8 +38,11 @@ impl SeveralPrior {
         if usable.iter().any(|p| p.left_out.iter().any(|v| !v.is_finite())) {
             return Err(CalibrationError::NotFinite);
         }
-        let gaps: Vec<f64> = usable.iter().map(|p| mean(&p.new) - mean(&p.left_out)).collect();
-        let gap = mean(&gaps);
+        let gaps: Vec<(f64, f64)> = usable
+            .iter()
+            .map(|p| (1.0 / p.left_out.len() as f64, mean(&p.new) - mean(&p.left_out)))
+            .collect();
+        let (gap, gap_per_prompt) = line(&gaps);
         // The spread within a product stays; how sure the prior is of it, and how much a left-out
         // score counts, are chosen by what they predict.
         let within = base.lambda0 / (base.nu0 - 2.0);
@@ -54,6 +57,7 @@ impl SeveralPrior {
             .flat_map(|weight| NU_GRID.into_iter().map(move |nu0| (weight, nu0)))
             .map(|(weight, nu0)| SeveralPrior {
                 gap,
+                gap_per_prompt,
                 weight,
                 prior: ScalarPrior { nu0, lambda0: (nu0 - 2.0) * within, ..base },
             })
@@ -61,14 +65,32 @@ impl SeveralPrior {
             .ok_or(CalibrationError::TooFew)
     }
 
+    /// How much higher a new part scores than one of so many `prompts` that was left out.
+    pub fn gap_among(&self, prompts: usize) -> f64 {
+        self.gap + self.gap_per_prompt / prompts.max(1) as f64
+    }
+
     /// The law of a new good part's score, given the left-out scores of the prompts.
     ///
     /// # Errors
     /// A score that is not finite.
     pub fn law(&self, left_out: &[f64]) -> Result<ScalarPredictive, CalibrationError> {
-        let shifted: Vec<f64> = left_out.iter().map(|s| s + self.gap).collect();
+        let gap = self.gap_among(left_out.len());
+        let shifted: Vec<f64> = left_out.iter().map(|s| s + gap).collect();
         self.prior.predictive_of(&shifted, self.weight)
     }
+}
+
+/// Least squares: intercept and slope; no slope where all places are the same.
+fn line(points: &[(f64, f64)]) -> (f64, f64) {
+    let count = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 / count, y + p.1 / count));
+    let spread: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+    let slope = match spread > f64::EPSILON {
+        true => points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>() / spread,
+        false => 0.0,
+    };
+    (y - slope * x, slope)
 }
 
 #[cfg(test)]
@@ -97,6 +119,26 @@ mod tests {
         assert!(sure.weight >= 0.7, "{sure:?}");
         let doubtful = SeveralPrior::fit(&products(200, 0.7, 0.6)).expect("fit");
         assert!(doubtful.weight <= 0.25, "{doubtful:?}");
+    }
+
+    #[test]
+    fn the_gap_follows_the_number_of_prompts() {
+        let mut next = normal(5);
+        let products: Vec<Enrolled> = (0..300)
+            .map(|index| {
+                let prompts = [3, 5, 10, 20][index % 4];
+                let gap = 0.1 + 1.5 / prompts as f64;
+                let own = 1.0 + next();
+                Enrolled {
+                    left_out: (0..prompts).map(|_| own - gap + 0.1 * next()).collect(),
+                    new: (0..4).map(|_| own + 0.1 * next()).collect(),
+                }
+            })
+            .collect();
+        let prior = SeveralPrior::fit(&products).expect("fit");
+        assert!((prior.gap - 0.1).abs() < 0.05, "{prior:?}");
+        assert!((prior.gap_per_prompt - 1.5).abs() < 0.2, "{prior:?}");
+        assert!((prior.gap_among(5) - 0.4).abs() < 0.03, "{prior:?}");
     }
 
     #[test]

@@ -129,14 +129,11 @@ fn statistics_of_maps() {
 }
 
 #[test]
-fn image_factor_is_the_ratio_of_quantiles() {
-    let model = f_upper_quantile(64.0, 8.0, 0.1);
-    let good: Vec<ImageScore> = (1..=100)
-        .map(|i| ImageScore { ratio: 3.0 * model * f64::from(i) / 91.0, dim: 64, dof: 8.0 })
-        .collect();
-    let factor = fit_image_factor(&good, 0.1).expect("factor");
-    assert!((factor - 3.0).abs() < 1e-9, "{factor}");
-    assert_eq!(fit_image_factor(&good[..1], 0.1), Err(CalibrationError::TooFew));
+fn the_image_statistic_keeps_to_numbers() {
+    assert_eq!(image_statistic(64.0, 64), 0.0);
+    assert!((image_statistic(640.0, 64) - 10f64.ln()).abs() < 1e-12);
+    assert!(image_statistic(0.0, 64).is_finite());
+    assert!(image_statistic(f64::NAN, 64).is_nan());
 }
 
 proptest! {

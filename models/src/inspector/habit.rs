@@ -71,12 +71,14 @@ impl History {
         self.of(self.worst.len(), self.total.clone())
     }
 
-    /// What all parts but one show: the habit to judge that one by.
-    pub(super) fn habit_without(&self, part: usize) -> Habit {
-        let own = &self.worst[part];
-        // Sums in f32 may leave a rounding error below zero.
-        let rest = self.total.iter().zip(own).map(|(t, v)| (t - v).max(0.0)).collect();
-        self.of(self.worst.len() - 1, rest)
+    /// What all parts but some show: the habit to judge one of those by.
+    pub(super) fn habit_without(&self, left_out: &[usize]) -> Habit {
+        let mut rest = self.total.clone();
+        for own in left_out.iter().filter_map(|part| self.worst.get(*part)) {
+            // Sums in f32 may leave a rounding error below zero.
+            rest.iter_mut().zip(own).for_each(|(t, v)| *t = (*t - v).max(0.0));
+        }
+        self.of(self.worst.len().saturating_sub(left_out.len()), rest)
     }
 
     fn of(&self, parts: usize, mut sums: Vec<f32>) -> Habit {
@@ -151,7 +153,7 @@ mod tests {
         assert_eq!(applied(&History::of_changes(std::iter::empty(), 2).habit(), 2), [1.0, 1.0]);
         let one = [vec![0.5, 0.9]];
         let history = History::of_positions(one.iter().map(Vec::as_slice), 2);
-        assert_eq!(applied(&history.habit_without(0), 2), [1.0, 1.0]);
+        assert_eq!(applied(&history.habit_without(&[0]), 2), [1.0, 1.0]);
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
         assert_eq!(at(53, 50), 1.0);
         assert_eq!(at(50, 47), 1.0);
         // A part is not excused by its own alarm.
-        let left = applied(&history.habit_without(0), 100 * 100);
+        let left = applied(&history.habit_without(&[0]), 100 * 100);
         assert!((left[50 * 100 + 50] - 1.5 / 2.5).abs() < 1e-6);
     }
 }

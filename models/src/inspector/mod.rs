@@ -9,6 +9,7 @@
 mod choose;
 mod enrol;
 mod habit;
+mod maps;
 mod mask;
 mod result;
 mod settings;
@@ -20,7 +21,8 @@ pub use choose::{Choice, GOOD_PARTS_MAX, choose_prompts};
 pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPT_TILES_MAX, PROMPTS_MAX, Settings};
 
-use crate::calibration::logit;
+use crate::calibration::{logit, score_of};
+use crate::drift::DriftWatch;
 use crate::engine::EngineError;
 use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
@@ -30,15 +32,15 @@ use crate::regions::regions;
 use crate::registration::Locator;
 use crate::tiling::Tiling;
 use crate::verdict::{Decision, FalseRejectRate, Reason, Region, Witness, WitnessReport, decide};
-use enrol::{Cut, Field, Place, encode_prompts, layers};
+use enrol::{Cut, Field, LeftOutScores, Place, encode_prompts, layers};
 use std::time::Instant;
-use tile::{Look, Tile};
+use tile::{Joined, Look, Tile};
 
 /// Joint leave-one-out p-value below which a prompt is called suspicious. Far above usual reject
 /// rates: at teaching time a person looks, and a bad prompt spoils everything after it.
 pub const SUSPICIOUS_P: f64 = 0.01;
-/// Smoothed change peak that a clear defect reaches; see [`Inspector::needs_more`].
-pub const CLEAR_DEFECT_PEAK: f64 = 0.9;
+/// Score that a clear defect reaches; see [`Inspector::needs_more`].
+pub const CLEAR_DEFECT_SCORE: f64 = 0.9;
 /// Most further good parts that [`Inspector::needs_more`] asks for.
 pub const NEEDS_MORE_MAX: usize = 1000;
 /// Share of the fused map's peak that outlines the region of a part which was rejected although
@@ -55,6 +57,7 @@ pub struct Inspector {
     grid: Tiles,
     /// Those that are not ignored as a whole.
     tiles: Vec<Tile>,
+    drift: DriftWatch,
 }
 
 /// All tiles of one query, compared but not judged.
@@ -100,8 +103,13 @@ impl Inspector {
                 Tile::enrol(&mut model, prompts, masks, cut, laws, share)
             })
             .collect();
+        let tiles = tiles?;
+        // The worst of several tiles has a law that no single tile's scores tell.
+        let taught = tiles.first().filter(|_| tiles.len() == 1);
+        let drift = DriftWatch::new(taught.into_iter().flat_map(Tile::taught));
         Ok(Inspector {
-            tiles: tiles?,
+            tiles,
+            drift,
             field,
             locator,
             rate,
@@ -123,13 +131,23 @@ impl Inspector {
     /// The raw statistics of a picture, one per tile, for fitting priors. The smallest defect is not applied.
     pub fn statistics(&mut self, query: &Picture) -> Result<Vec<Statistics>, InspectError> {
         let sight = self.look(query, &mut StageLatency::default())?;
-        Ok(self.tiles.iter().zip(&sight.looks).map(|(tile, look)| tile.statistics(look)).collect())
+        let rule = &self.model.card().fusion;
+        let looked = self.tiles.iter().zip(&sight.looks);
+        Ok(looked
+            .map(|(tile, look)| tile.statistics(look, &tile.join(look, &sight.place, rule)))
+            .collect())
     }
 
-    /// The raw statistics of the prompts, tile by tile, each judged without itself: `(change, position)`.
-    pub fn left_out(&self) -> impl Iterator<Item = (f64, f64)> {
+    /// The raw statistics of the prompts, tile by tile, each judged without itself and what may be of its
+    /// batch.
+    pub fn left_out(&self) -> impl Iterator<Item = Statistics> {
         let scores = self.tiles.iter().flat_map(|tile| &tile.left_out.scores);
-        scores.map(|s| (s.change, s.position))
+        scores.map(|LeftOutScores { change, position, local, image }| Statistics {
+            change: *change,
+            position: *position,
+            local: *local,
+            image: *image,
+        })
     }
 
     /// Changes the false-reject rate at once; nothing is encoded again.
@@ -138,6 +156,17 @@ impl Inspector {
         let share = self.rate.probability() / self.tiles.len() as f64;
         self.tiles.iter_mut().for_each(|tile| tile.set_share(share));
         Ok(())
+    }
+
+    /// Whether parts that pass are no longer like those before. Stands until
+    /// [`Inspector::accept_drift`].
+    pub fn drifted(&self) -> bool {
+        self.drift.standing()
+    }
+
+    /// After somebody looked: the parts of now are what is normal.
+    pub fn accept_drift(&mut self) {
+        self.drift.reset();
     }
 
     /// The rate in force.
@@ -158,19 +187,16 @@ impl Inspector {
     /// How many further good parts the rate needs before defects can be found at it; `None` if it
     /// is within reach.
     ///
-    /// The change statistic has a ceiling: a map cannot exceed 1. A rate is within reach if the
-    /// change witness would reject a smoothed peak of [`CLEAR_DEFECT_PEAK`] at its share of the
+    /// The joint statistic has a ceiling: a score cannot exceed 1. A rate is within reach if the
+    /// joint witness would reject a score of [`CLEAR_DEFECT_SCORE`] at its share of the
     /// rate. With few prompts the heavy tail may put that threshold higher, and then only the
     /// other witnesses can object. Further parts are assumed to look like those seen
     /// ([`ScalarPredictive::expected_after`]); at most [`NEEDS_MORE_MAX`] are asked for.
     pub fn needs_more(&self, ppm: u32) -> Option<usize> {
         let rate = FalseRejectRate::from_ppm(ppm).unwrap_or(self.rate);
-        let ceiling = logit(CLEAR_DEFECT_PEAK);
-        let share = rate.probability() * Witness::Change.share() / self.tiles.len() as f64;
-        let within = |more: usize| {
-            let laws = self.tiles.iter().map(|tile| tile.change_law.expected_after(more));
-            laws.into_iter().all(|law| law.upper_tail(ceiling) <= share)
-        };
+        let ceiling = logit(CLEAR_DEFECT_SCORE);
+        let share = rate.probability() * Witness::Joint.share() / self.tiles.len() as f64;
+        let within = |more: usize| self.tiles.iter().all(|tile| tile.objects(ceiling, more, share));
         if within(0) {
             return None;
         }
@@ -216,31 +242,34 @@ impl Inspector {
         Ok(Sight { place, looks })
     }
 
-    fn judge(&self, mut sight: Sight, query: &Picture, mut latency: StageLatency) -> Inspection {
+    fn judge(
+        &mut self,
+        mut sight: Sight,
+        query: &Picture,
+        mut latency: StageLatency,
+    ) -> Inspection {
         let start = Instant::now();
         let area = self.field.area_of(query);
         for (tile, look) in self.tiles.iter().zip(&mut sight.looks) {
             let area = tile.cut.tiling.rect(area, tile.cut.index);
             tile.flatten(look, area, self.smallest_px);
         }
-        let looked = self.tiles.iter().zip(&sight.looks);
-        let places: Vec<WitnessReport> = looked.map(|(tile, look)| tile.testify(look)).collect();
-        let witnesses = WitnessReport::of_places(&places);
-        let decision = decide(&witnesses, self.rate);
         let rule = &self.model.card().fusion;
         let looked = self.tiles.iter().zip(&sight.looks);
-        let maps: Vec<Map> =
-            looked.clone().map(|(tile, look)| tile.fuse(look, &sight.place, rule)).collect();
-        let scores: Vec<f32> = looked
-            .zip(places.iter().zip(&maps))
-            .map(|((tile, look), (said, map))| tile.score(said, look, map))
-            .collect();
-        let score = self.score(&scores);
-        let fused = self.join(&maps, &sight.place);
+        let joined: Vec<Joined> =
+            looked.clone().map(|(tile, look)| tile.join(look, &sight.place, rule)).collect();
+        let places = looked.zip(&joined).map(|((tile, look), joined)| tile.testify(look, joined));
+        let places: Vec<WitnessReport> = places.collect();
+        let witnesses = WitnessReport::of_places(&places);
+        let decision = decide(&witnesses, self.rate);
+        let score = self.score(&places);
+        let fused = self.lay_out(&joined, &sight.place);
         let regions = self.outline(&fused, area, &decision);
+        let drift = decision.is_pass().then(|| self.drift.passed(&witnesses)).flatten();
         latency.score += micros_since(start);
         Inspection {
             decision,
+            drift,
             score,
             p_value: witnesses.p_value(),
             witnesses,
@@ -253,33 +282,33 @@ impl Inspector {
     }
 
     /// The worst tile's score; the mean of it and the whole picture's where both were looked at, as for the map.
-    fn score(&self, scores: &[f32]) -> f32 {
+    fn score(&self, places: &[WitnessReport]) -> f32 {
         let worst = |layer: Tiles| {
-            let own = self.tiles.iter().zip(scores);
-            let own = own.filter(|(tile, _)| tile.cut.tiling.tiles() == layer).map(|(_, s)| *s);
-            own.reduce(f32::max)
+            let own = self.tiles.iter().zip(places);
+            let own = own.filter(|(tile, _)| tile.cut.tiling.tiles() == layer);
+            own.map(|(_, said)| score_of(said.joint.p_value)).reduce(f32::max)
         };
         let layers: Vec<f32> = layers(self.grid).filter_map(worst).collect();
         layers.iter().sum::<f32>() / layers.len().max(1) as f32
     }
 
     /// The tiles' maps side by side, where the part lies in its own picture.
-    fn join(&self, maps: &[Map], place: &Place) -> Map {
-        let mut joined: Option<Map> = None;
+    fn lay_out(&self, joined: &[Joined], place: &Place) -> Map {
+        let mut whole: Option<Map> = None;
         for layer in layers(self.grid) {
             let mut canvas: Option<Map> = None;
-            for (tile, map) in self.tiles.iter().zip(maps) {
+            for (tile, Joined { map, .. }) in self.tiles.iter().zip(joined) {
                 if tile.cut.tiling.tiles() == layer {
                     let empty = || tile.cut.canvas_map((map.width, map.height));
                     tile.cut.paste(map, canvas.get_or_insert_with(empty));
                 }
             }
-            joined = match (joined, canvas) {
+            whole = match (whole, canvas) {
                 (Some(coarse), Some(fine)) => Some(mean(&coarse, fine)),
                 (one, other) => one.or(other),
             };
         }
-        let whole = joined.unwrap_or_default();
+        let whole = whole.unwrap_or_default();
         match place.map((whole.width, whole.height)).and_then(|map| map.inverse()) {
             Some(back) => whole.seen_through(&back),
             None => whole,

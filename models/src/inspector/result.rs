@@ -1,6 +1,6 @@
 //! What an inspection gives.
 
-use crate::calibration::ImageScore;
+use crate::drift::DriftWarning;
 use crate::map::Map;
 use crate::picture::Rect;
 use crate::registration::Pose;
@@ -24,10 +24,11 @@ pub struct StageLatency {
 pub struct Inspection {
     /// Pass, or reject with the reason.
     pub decision: Decision,
-    /// How unlike the good parts the part looks at its worst place, 0..1, to rank parts by; the verdict is
-    /// the p-value's. Half of it is the level of the position witness's smoothed peak (one half where a good
-    /// part's usually lies), a quarter the peak of the fused map, a quarter that of the nearest-neighbour map;
-    /// of several tiles the highest, averaged with the whole picture's. 1 if the part could not be scored.
+    /// How unlike the good parts the part is, 0..1, to rank parts by: the joint witness's p-value as a score,
+    /// one half where one good part in a thousand lies. What the joint witness goes by is made half of the
+    /// level of the position map's smoothed peak, a quarter of the peak of the fused map, a quarter of that of
+    /// the nearest-neighbour map; with several prompts it hears the whole picture as well. Of several tiles
+    /// the highest, averaged with the whole picture's. 1 if the part could not be scored.
     pub score: f32,
     /// Joint p-value; 0 if the part could not be scored.
     pub p_value: f64,
@@ -42,6 +43,8 @@ pub struct Inspection {
     /// How the part lies against the first prompt; as taught where parts are not registered, or where no
     /// other place was convincing.
     pub pose: Pose,
+    /// That the parts which pass are no longer like those before, this one being the last straw.
+    pub drift: Option<DriftWarning>,
     /// Time of each stage.
     pub latency: StageLatency,
 }
@@ -58,6 +61,7 @@ impl Inspection {
             map: None,
             area: Rect { x: 0, y: 0, w: 0, h: 0 },
             pose: Pose::IDENTITY,
+            drift: None,
             latency,
         }
     }
@@ -83,8 +87,10 @@ pub struct Statistics {
     pub change: f64,
     /// ln of the smoothed position peak.
     pub position: f64,
-    /// `delta / D` of the pooled features, without the card's factor.
-    pub image: ImageScore,
+    /// Logit of the score that joins all maps.
+    pub local: f64,
+    /// ln of `delta / D` of the pooled features.
+    pub image: f64,
 }
 
 /// A prompt that the other prompts do not agree with.

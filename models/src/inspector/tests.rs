@@ -52,28 +52,46 @@ change_weight = 1.0
 nearest_weight = 0.5
 position_weight = 0.5
 region_level = 0.3
-[calibration.change]
-mu0 = -5.0
-kappa0 = 1.0
-nu0 = 30.0
-lambda0 = 15.0
-[calibration.position]
-mu0 = -2.0
-kappa0 = 1.0
-nu0 = 30.0
-lambda0 = 20.0
-[calibration.image]
-lambda = 0.01
-kappa0 = 0.01
-factor = 1.0
-[calibration.several.change]
+[calibration.usual]
+dependence = 0.3
+[calibration.usual.change]
+one = { mu0 = -5.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 15.0 }
+[calibration.usual.change.several]
 gap = 0.0
+gap_per_prompt = 0.0
 weight = 1.0
 prior = { mu0 = -5.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 15.0 }
-[calibration.several.position]
+[calibration.usual.position]
+one = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
+[calibration.usual.position.several]
 gap = 0.0
+gap_per_prompt = 0.0
 weight = 1.0
 prior = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
+[calibration.usual.level]
+one = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
+[calibration.usual.level.several]
+gap = 0.0
+gap_per_prompt = 0.0
+weight = 1.0
+prior = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
+[calibration.usual.local]
+one = { mu0 = -1.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 12.0 }
+[calibration.usual.local.several]
+gap = 0.0
+gap_per_prompt = 0.0
+weight = 1.0
+prior = { mu0 = -1.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 12.0 }
+[calibration.usual.image]
+one = { mu0 = -6.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 30.0 }
+[calibration.usual.image.several]
+gap = 0.0
+gap_per_prompt = 0.0
+weight = 1.0
+prior = { mu0 = -6.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 30.0 }
+[calibration.usual.embedding]
+lambda = 0.01
+kappa0 = 0.01
 [training]
 sources = ["none"]
 seed = 0
@@ -428,10 +446,10 @@ fn statistics_are_what_the_witnesses_judge() {
     let s = i.statistics(&bad(1)).expect("statistics")[0];
     let w = i.inspect(&bad(1)).witnesses;
     assert_eq!(
-        (s.change, s.position, s.image.ratio),
+        (s.change, s.position, s.image),
         (w.change.statistic, w.position.statistic, w.image.statistic)
     );
-    assert_eq!(s.image.dim, DIM);
+    assert_eq!(s.local, w.joint.statistic);
     assert!(s.change > i.statistics(&good(1)).expect("statistics")[0].change + 2.0);
     switch.set(Fault::NanInMap);
     assert!(i.statistics(&good(1)).is_err());
@@ -439,7 +457,7 @@ fn statistics_are_what_the_witnesses_judge() {
 
 #[test]
 fn rare_rejects_need_more_good_parts() {
-    let heavy = CARD.replace("nu0 = 30.0\nlambda0 = 15.0", "nu0 = 3.0\nlambda0 = 3.0");
+    let heavy = CARD.replace("nu0 = 30.0, lambda0 = 12.0", "nu0 = 3.0, lambda0 = 0.3");
     let card = ModelCard::parse(&heavy).expect("a sound card");
     let switch = Switch(Arc::new(Mutex::new(Fault::None)));
     let graphs = (Box::new(FakeEncode(switch.clone())), Box::new(FakeSegment(switch)));
@@ -518,7 +536,8 @@ fn a_rate_holds_for_all_tiles_together() {
     let seen = tiled.inspect(&query).witnesses;
     let worst = statistics.iter().map(|s| s.position).fold(f64::MIN, f64::max);
     assert_eq!(seen.position.statistic, worst, "with one prompt all tiles have one law");
-    let law = ModelCard::parse(CARD).unwrap().calibration.position.predictive(&[]).unwrap();
+    let law =
+        ModelCard::parse(CARD).unwrap().calibration.usual.position.one.predictive(&[]).unwrap();
     assert!((seen.position.p_value - 5.0 * law.upper_tail(worst)).abs() < 1e-12);
 }
 

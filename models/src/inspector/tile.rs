@@ -1,22 +1,22 @@
 //! One tile of the inspected area: its prompts, its posteriors, its laws.
 
 use super::enrol::{
-    Cut, EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, Masks, Place, enrol_images,
+    Cut, Embeddings, EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, Masks, Place,
     enrol_positions, leave_one_out, most_alike,
 };
+use super::maps::Maps;
 use super::settings::{InspectError, Settings};
 use crate::calibration::{
-    ImageScore, ScalarPredictive, ScalarPrior, SeveralPrior, change_statistic, position_statistic,
-    sigmoid,
+    Dependence, ScalarPredictive, ScalarPrior, SeveralPrior, change_statistic, image_statistic,
+    local_statistic, sigmoid,
 };
-use crate::fusion::{fuse, position_level};
 use crate::map::Map;
 use crate::oneprompt::OnePrompt;
-use crate::package::{FusionConstants, Laws};
+use crate::package::{FusionConstants, Laws, ScoreLaws};
 use crate::picture::Rect;
 use crate::regions::{Placement, flatten_specks};
-use crate::student_t::{LowRankPosterior, PositionPosterior, StudentT};
-use crate::verdict::{Testimony, Witness, WitnessReport};
+use crate::student_t::{LowRankPosterior, PositionPosterior};
+use crate::verdict::{Testimony, WitnessReport};
 use std::time::Instant;
 
 use super::result::{StageLatency, Statistics};
@@ -28,12 +28,6 @@ struct Levels {
     position: f32,
 }
 
-/// Weights of the position witness's level, of the fused map's peak and of the nearest-neighbour map's peak
-/// in a score; together 1. The position witness ranks best where parts are alike, the others where they
-/// are not: with it alone cracks in surfaces that all differ (kolektor) were at chance with one prompt,
-/// with all three they are not, and nothing else on the development sets lost more than half a point.
-const SCORE_WEIGHTS: [f32; 3] = [0.5, 0.25, 0.25];
-
 /// What is known of one tile.
 pub(super) struct Tile {
     pub(super) cut: Cut,
@@ -42,9 +36,12 @@ pub(super) struct Tile {
     masks: Masks,
     position: PositionPosterior,
     image: LowRankPosterior,
-    image_law: StudentT,
-    pub(super) change_law: ScalarPredictive,
+    change_law: ScalarPredictive,
     position_law: ScalarPredictive,
+    local_law: ScalarPredictive,
+    image_law: ScalarPredictive,
+    /// Where a good part's position statistic lies, for joining maps.
+    usual: f64,
     pub(super) left_out: LeaveOneOut,
     levels: Levels,
     /// The query's pooled features in f64, kept to spare an allocation per part.
@@ -53,11 +50,14 @@ pub(super) struct Tile {
 
 /// Maps and image statistic of one tile of a query, masked, not yet judged.
 pub(super) struct Look {
-    change: Map,
-    nearest: Map,
-    /// `delta / D` per patch.
-    position: Map,
-    image_q: f64,
+    maps: Maps,
+    image: f64,
+}
+
+/// One map of a tile's witnesses, and its statistic.
+pub(super) struct Joined {
+    pub(super) map: Map,
+    local: f64,
 }
 
 impl Tile {
@@ -88,23 +88,43 @@ impl Tile {
         share: f64,
     ) -> Result<Tile, InspectError> {
         let positions = enrol_positions(&prompts, laws.reach)?;
-        let (image, images) = enrol_images(&prompts, &laws.image)?;
-        let left_out = leave_one_out(model, &prompts, &positions, &images, &masks, &cut)?;
-        let (change_law, position_law) = updated(&laws, &left_out.scores)?;
+        let embeddings = Embeddings::new(&prompts, &laws.embedding)?;
+        let image = embeddings.posterior()?;
+        let known = (&positions, &embeddings);
+        let left_out = leave_one_out(model, &prompts, known, (&masks, &laws), &cut)?;
+        let law = |laws: &ScoreLaws, score: fn(&LeftOutScores) -> f64| {
+            let scores: Vec<f64> = left_out.scores.iter().map(score).collect();
+            if scores.is_empty() { laws.one.predictive(&[]) } else { laws.several.law(&scores) }
+        };
+        let change_law = law(&laws.change, |s| s.change)?;
+        let position_law = law(&laws.position, |s| s.position)?;
+        let local_law = law(&laws.local, |s| s.local)?;
+        let image_law = law(&laws.image, |s| s.image)?;
+        let usual = law(&laws.level, |s| s.position)?.location();
         Ok(Tile {
             cut,
             laws,
-            prompts,
             masks,
             position: positions.posterior()?,
-            image_law: image.law(),
             pooled: vec![0.0; image.dim()],
             image,
             levels: levels(&change_law, &position_law, share),
             change_law,
             position_law,
+            local_law,
+            image_law,
+            usual,
+            prompts,
             left_out,
         })
+    }
+
+    /// `[local, image]` statistics that good parts like the prompts would have had if they were new.
+    pub(super) fn taught(&self) -> impl Iterator<Item = [f64; 2]> {
+        let scores = &self.left_out.scores;
+        let gap = |laws: &ScoreLaws| laws.several.gap_among(scores.len());
+        let (local, image) = (gap(&self.laws.local), gap(&self.laws.image));
+        scores.iter().map(move |s| [s.local + local, s.image + image])
     }
 
     /// Changes the tile's part of the false-reject rate.
@@ -123,93 +143,89 @@ impl Tile {
         latency.preprocess += encoded.preprocess_us;
         latency.encode += encoded.encode_us;
         let features = encoded.features;
-        let chosen = most_alike(&self.prompts, &features, None);
+        let chosen = most_alike(&self.prompts, &features, &[]);
         let segmented = model.segment_full(&features, &self.prompts[chosen].features)?;
         latency.segment += segmented.segment_us;
         let start = Instant::now();
         let (width, height) = self.position.size();
         let ratios = self.position.ratio_map(features.patches().values)?.to_vec();
-        let mut position = Map { width: width as u32, height: height as u32, values: ratios };
-        let (mut change, mut nearest) = (segmented.change, segmented.nearest);
-        self.masks.change.apply(&mut change.values);
-        self.masks.nearest.apply(&mut nearest.values);
-        self.masks.position.apply(&mut position.values);
-        self.left_out.change_habit.apply(&mut change.values);
-        self.left_out.position_habit.apply(&mut position.values);
-        place.hide_unseen(&mut change, &self.cut);
-        place.hide_unseen(&mut position, &self.cut);
-        place.hide_unseen(&mut nearest, &self.cut);
+        let position = Map { width: width as u32, height: height as u32, values: ratios };
+        let mut maps = Maps { change: segmented.change, nearest: segmented.nearest, position };
+        maps.hide(&self.masks, place, &self.cut);
+        self.left_out.change_habit.apply(&mut maps.change.values);
+        self.left_out.position_habit.apply(&mut maps.position.values);
         for (wide, value) in self.pooled.iter_mut().zip(features.pooled()) {
             *wide = f64::from(*value);
         }
-        let image_q = self.image.q(&self.pooled);
+        let image = image_statistic(self.image.delta(&self.pooled), self.image.dim());
         latency.score += super::micros_since(start);
-        Ok(Look { change, nearest, position, image_q })
+        Ok(Look { maps, image })
     }
 
     /// The raw statistics of a look, without the smallest defect.
-    pub(super) fn statistics(&self, look: &Look) -> Statistics {
-        let dim = self.image_law.dim();
+    pub(super) fn statistics(&self, look: &Look, joined: &Joined) -> Statistics {
         Statistics {
-            change: change_statistic(&look.change),
-            position: statistic_of(&look.position),
-            image: ImageScore {
-                ratio: self.image_law.delta(look.image_q) / dim as f64,
-                dim,
-                dof: self.image_law.dof(),
-            },
+            change: change_statistic(&look.maps.change),
+            position: look.maps.position_statistic(),
+            local: joined.local,
+            image: look.image,
         }
     }
 
     /// Takes back specks too small to matter; `area` is the part of the query that the tile covers.
     pub(super) fn flatten(&self, look: &mut Look, area: Rect, smallest_px: u32) {
-        for (map, level) in
-            [(&mut look.change, self.levels.change), (&mut look.position, self.levels.position)]
-        {
+        let Maps { change, position, nearest } = &mut look.maps;
+        for (map, level) in [(change, self.levels.change), (position, self.levels.position)] {
             let place = Placement { area, width: map.width as usize, height: map.height as usize };
-            flatten_specks(&mut map.values, place, level, smallest_px);
+            let flattened = flatten_specks(&mut map.values, place, level, smallest_px);
+            // The nearest-neighbour map has no law of its own: it forgets what the others forgave.
+            for cell in flattened {
+                nearest.clear_under(cell, (map.width, map.height));
+            }
         }
     }
 
     /// What the witnesses say of this tile.
-    pub(super) fn testify(&self, look: &Look) -> WitnessReport {
-        let (change, position) = (change_statistic(&look.change), statistic_of(&look.position));
-        let factor = self.laws.image.factor;
-        let ratio = self.image_law.delta(look.image_q) / self.image_law.dim() as f64;
+    pub(super) fn testify(&self, look: &Look, joined: &Joined) -> WitnessReport {
+        let of = |law: &ScalarPredictive, statistic: f64| Testimony {
+            statistic,
+            p_value: law.upper_tail(statistic),
+        };
+        let image = of(&self.image_law, look.image);
         WitnessReport {
-            change: Testimony { statistic: change, p_value: self.change_law.upper_tail(change) },
-            position: Testimony {
-                statistic: position,
-                p_value: self.position_law.upper_tail(position),
-            },
-            image: Testimony {
-                statistic: ratio,
-                p_value: self.image_law.p_value(look.image_q, factor),
-            },
+            change: of(&self.change_law, change_statistic(&look.maps.change)),
+            position: of(&self.position_law, look.maps.position_statistic()),
+            joint: self.together(of(&self.local_law, joined.local), image),
+            image,
         }
     }
 
-    /// How unlike the good parts the tile looks, 0..1, to rank parts by, from what its witnesses `said`:
-    /// [`Inspection::score`].
-    ///
-    /// [`Inspection::score`]: super::Inspection::score
-    pub(super) fn score(&self, said: &WitnessReport, look: &Look, fused: &Map) -> f32 {
-        let peak = said.position.statistic.exp() as f32;
-        let level = position_level(peak, self.position_law.location());
-        let weighed = SCORE_WEIGHTS.iter().zip([level, fused.max(), look.nearest.max()]);
-        weighed.map(|(weight, value)| weight * value).sum::<f32>().clamp(0.0, 1.0)
+    /// What the maps and the whole picture say together. With a single prompt nothing tells how much the
+    /// whole picture of this product may vary, so that the maps speak alone.
+    fn together(&self, local: Testimony, image: Testimony) -> Testimony {
+        if self.prompts.len() < 2 {
+            return local;
+        }
+        let p_value = Dependence::new(self.laws.dependence).join(local.p_value, image.p_value);
+        Testimony { p_value, ..local }
     }
 
-    /// One map of the witnesses' three.
-    pub(super) fn fuse(&self, look: &Look, place: &Place, rule: &FusionConstants) -> Map {
-        let mut position = look.position.clone();
-        for value in &mut position.values {
-            *value = position_level(*value, self.position_law.location());
-        }
-        let mut fused = fuse(rule, &look.change, &look.nearest, &position);
-        self.masks.change.apply(&mut fused.values);
-        place.hide_unseen(&mut fused, &self.cut);
-        fused
+    /// Whether a part with such a local statistic would be rejected at `rate` after so many `more` good
+    /// parts, if its whole picture is ordinary.
+    pub(super) fn objects(&self, local: f64, more: usize, rate: f64) -> bool {
+        const ORDINARY: f64 = 0.5;
+        let p_value = self.local_law.expected_after(more).upper_tail(local);
+        let say = |p_value| Testimony { statistic: local, p_value };
+        self.together(say(p_value), say(ORDINARY)).p_value <= rate
+    }
+
+    /// One map of the witnesses' three, and the statistic of its score.
+    pub(super) fn join(&self, look: &Look, place: &Place, rule: &FusionConstants) -> Joined {
+        let mut map = look.maps.fused(self.usual, rule);
+        self.masks.change.apply(&mut map.values);
+        place.hide_unseen(&mut map, &self.cut);
+        let score = look.maps.score(look.maps.position_statistic(), self.usual, &map);
+        Joined { map, local: local_statistic(score) }
     }
 
     /// What the other prompts say of prompt `index`; `None` where there are not two others' scores.
@@ -220,46 +236,36 @@ impl Tile {
             rest.map(|(_, s)| score(s)).collect()
         };
         // Like against like: the prompt's own score lacks the same as the others' do.
-        let law = |prior: &SeveralPrior, score: fn(&LeftOutScores) -> f64| {
-            let like = SeveralPrior { gap: 0.0, ..*prior };
-            let location = prior.prior.mu0 - prior.gap;
+        let law = |laws: &ScoreLaws, score: fn(&LeftOutScores) -> f64| {
+            let prior = &laws.several;
+            let like = SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, ..*prior };
+            let location = prior.prior.mu0 - prior.gap_among(self.left_out.scores.len());
             SeveralPrior { prior: ScalarPrior { mu0: location, ..prior.prior }, ..like }
                 .law(&others(score))
                 .ok()
         };
-        let change = law(&self.laws.several.change, |s| s.change)?;
-        let position = law(&self.laws.several.position, |s| s.position)?;
+        let change = law(&self.laws.change, |s| s.change)?;
+        let position = law(&self.laws.position, |s| s.position)?;
+        let local = law(&self.laws.local, |s| s.local)?;
+        let image = law(&self.laws.image, |s| s.image)?;
         let say = |statistic, p_value| Testimony { statistic, p_value };
-        let factor = self.laws.image.factor;
+        let of_image = say(own.image, image.upper_tail(own.image));
         Some(WitnessReport {
             change: say(own.change, change.upper_tail(own.change)),
             position: say(own.position, position.upper_tail(own.position)),
-            image: say(own.image.delta, own.image.p_value(self.image.dim(), factor)),
+            joint: self.together(say(own.local, local.upper_tail(own.local)), of_image),
+            image: of_image,
         })
     }
 }
 
-/// The laws of the change and position statistics: the card's priors, updated by the prompts.
-fn updated(
-    laws: &Laws,
-    left_out: &[LeftOutScores],
-) -> Result<(ScalarPredictive, ScalarPredictive), InspectError> {
-    if left_out.is_empty() {
-        return Ok((laws.change.predictive(&[])?, laws.position.predictive(&[])?));
-    }
-    let change: Vec<f64> = left_out.iter().map(|s| s.change).collect();
-    let position: Vec<f64> = left_out.iter().map(|s| s.position).collect();
-    Ok((laws.several.change.law(&change)?, laws.several.position.law(&position)?))
-}
-
+/// Where specks begin to be judged by their size: far below what any map rejects alone, because the joint
+/// witness adds up what each finds a little strange.
 fn levels(change: &ScalarPredictive, position: &ScalarPredictive, rate: f64) -> Levels {
-    let share = |witness: Witness| rate * witness.share();
+    const STRANGE: f64 = 0.05;
+    let rate = rate.max(STRANGE);
     Levels {
-        change: sigmoid(change.threshold(share(Witness::Change))) as f32,
-        position: position.threshold(share(Witness::Position)).exp() as f32,
+        change: sigmoid(change.threshold(rate)) as f32,
+        position: position.threshold(rate).exp() as f32,
     }
-}
-
-fn statistic_of(position: &Map) -> f64 {
-    position_statistic(position.width as usize, position.height as usize, &position.values)
 }

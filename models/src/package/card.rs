@@ -117,20 +117,14 @@ pub struct FusionConstants {
     pub region_level: f32,
 }
 
-/// Priors of the three scalar statistics, learned over many products.
+/// What good parts score, learned over many products.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Of the peak of the change map.
-    pub change: ScalarPrior,
-    /// Of the peak of the per-position Student-t map.
-    pub position: ScalarPrior,
-    /// Of the whole-picture embedding.
-    pub image: ImagePrior,
-    /// Of both peaks where there are several prompts, which judge each other first.
-    pub several: SeveralPriors,
-    /// The same for parts that are registered, which show less that is unusual; those above where the model
-    /// was not calibrated for it.
+    /// Of parts that are looked at where they lie.
+    pub usual: Laws,
+    /// Of parts that are registered, which show less that is unusual; as usual where the model was not
+    /// calibrated for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered: Option<Laws>,
 }
@@ -143,32 +137,42 @@ pub struct Laws {
     /// if absent, which it must not be for registered parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<usize>,
-    /// As [`Calibration::change`].
-    pub change: ScalarPrior,
-    /// As [`Calibration::position`].
-    pub position: ScalarPrior,
-    /// As [`Calibration::image`].
-    pub image: ImagePrior,
-    /// As [`Calibration::several`].
-    pub several: SeveralPriors,
+    /// Of the peak of the change map.
+    pub change: ScoreLaws,
+    /// Of the peak of the per-position Student-t map.
+    pub position: ScoreLaws,
+    /// The same again, from other products and before all others: what a position map is measured against
+    /// when maps are joined. The local law was fitted with it, so it must not be any other.
+    pub level: ScoreLaws,
+    /// Of the score that joins all maps.
+    pub local: ScoreLaws,
+    /// Of how far the whole-picture embedding lies from the good parts'.
+    pub image: ScoreLaws,
+    /// How much alike good parts' local and image p-values are: the correlation of their logarithms, 0..1.
+    pub dependence: f64,
+    /// Prior of the whole-picture embedding.
+    pub embedding: EmbeddingPrior,
 }
 
-/// Calibration for two prompts and more.
+/// The law of one scalar statistic.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SeveralPriors {
-    /// Of the peak of the change map.
-    pub change: SeveralPrior,
-    /// Of the peak of the per-position Student-t map.
-    pub position: SeveralPrior,
+pub struct ScoreLaws {
+    /// Where there is one prompt.
+    pub one: ScalarPrior,
+    /// Where there are several, which judge each other first.
+    pub several: SeveralPrior,
 }
 
 /// What new good parts score, and how prompts' scores against each other relate to that.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeveralPrior {
-    /// How much higher a new part scores than a prompt left out.
+    /// How much higher a new part scores than a prompt left out, among very many prompts.
     pub gap: f64,
+    /// What one over the number of prompts adds to the gap: the fewer there are, the more it matters that
+    /// some are left out.
+    pub gap_per_prompt: f64,
     /// What a left-out score counts for, in new parts' scores, > 0 and at most 1.
     pub weight: f64,
     /// Prior of a new part's score.
@@ -192,13 +196,11 @@ pub struct ScalarPrior {
 /// Prior of the image-level posterior.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ImagePrior {
+pub struct EmbeddingPrior {
     /// Isotropic scale, > 0.
     pub lambda: f64,
     /// How many pictures the prior mean is worth, > 0.
     pub kappa0: f64,
-    /// Factor from the theoretical to the measured spread, > 0.
-    pub factor: f64,
 }
 
 /// Where the weights come from.

@@ -211,9 +211,8 @@ impl FusionConstants {
 
 impl Calibration {
     fn check(&self) -> Result<(), CardError> {
-        let Calibration { change, position, image, several, registered } = *self;
-        Laws { reach: None, change, position, image, several }.check("calibration")?;
-        let Some(registered) = registered else { return Ok(()) };
+        self.usual.check("calibration.usual")?;
+        let Some(registered) = self.registered else { return Ok(()) };
         let reach = registered.reach.unwrap_or(0);
         let why = format!("{reach} is not in 1..={POSITION_REACH_MAX}");
         let sound = (1..=POSITION_REACH_MAX).contains(&reach);
@@ -223,38 +222,44 @@ impl Calibration {
 
     /// What is known of good parts before any was seen, where parts are registered or where they are not.
     pub fn laws(&self, registration: Registration) -> Laws {
-        let Calibration { change, position, image, several, registered } = *self;
-        match registered {
+        match self.registered {
             Some(laws) if !registration.is_off() => laws,
-            _ => Laws { reach: None, change, position, image, several },
+            _ => self.usual,
         }
     }
 }
 
 impl Laws {
     fn check(&self, table: &str) -> Result<(), CardError> {
-        let several = [("change", self.several.change), ("position", self.several.position)];
-        for (name, SeveralPrior { gap, weight, .. }) in several {
-            let key = |leaf: &str| format!("{table}.several.{name}.{leaf}");
-            ensure(gap.is_finite(), &key("gap"), "is not finite")?;
-            ensure(weight > 0.0 && weight <= 1.0, &key("weight"), "is not above 0 and up to 1")?;
-        }
-        let priors = [
-            ("change", self.change),
-            ("position", self.position),
-            ("several.change.prior", self.several.change.prior),
-            ("several.position.prior", self.several.position.prior),
-        ];
-        for (name, prior) in priors {
+        self.change.check(&format!("{table}.change"))?;
+        self.position.check(&format!("{table}.position"))?;
+        self.level.check(&format!("{table}.level"))?;
+        self.local.check(&format!("{table}.local"))?;
+        self.image.check(&format!("{table}.image"))?;
+        let why = format!("{} is not in 0..=1", self.dependence);
+        let sound = (0.0..=1.0).contains(&self.dependence);
+        ensure(sound, &format!("{table}.dependence"), why)?;
+        let EmbeddingPrior { lambda, kappa0 } = self.embedding;
+        positive(&format!("{table}.embedding.lambda"), lambda)?;
+        positive(&format!("{table}.embedding.kappa0"), kappa0)
+    }
+}
+
+impl ScoreLaws {
+    fn check(&self, table: &str) -> Result<(), CardError> {
+        let SeveralPrior { gap, gap_per_prompt, weight, prior } = self.several;
+        let key = |leaf: &str| format!("{table}.several.{leaf}");
+        ensure(gap.is_finite(), &key("gap"), "is not finite")?;
+        ensure(gap_per_prompt.is_finite(), &key("gap_per_prompt"), "is not finite")?;
+        ensure(weight > 0.0 && weight <= 1.0, &key("weight"), "is not above 0 and up to 1")?;
+        for (name, prior) in [("one", self.one), ("several.prior", prior)] {
             let ScalarPrior { mu0, kappa0, nu0, lambda0 } = prior;
             ensure(mu0.is_finite(), &format!("{table}.{name}.mu0"), "is not finite")?;
             for (key, value) in [("kappa0", kappa0), ("nu0", nu0), ("lambda0", lambda0)] {
                 positive(&format!("{table}.{name}.{key}"), value)?;
             }
         }
-        positive(&format!("{table}.image.lambda"), self.image.lambda)?;
-        positive(&format!("{table}.image.kappa0"), self.image.kappa0)?;
-        positive(&format!("{table}.image.factor"), self.image.factor)
+        Ok(())
     }
 }
 

@@ -132,8 +132,12 @@ fn values_that_cannot_be_right_are_named_by_key() {
         ("features.pooled", |c| c.features.pooled = "e4".into()),
         ("fusion.change_weight", |c| c.fusion.change_weight = -1.0),
         ("fusion.region_level", |c| c.fusion.region_level = 1.5),
-        ("calibration.change.nu0", |c| c.calibration.change.nu0 = 0.0),
-        ("calibration.image.factor", |c| c.calibration.image.factor = f64::NAN),
+        ("calibration.usual.change.one.nu0", |c| c.calibration.usual.change.one.nu0 = 0.0),
+        ("calibration.usual.image.several.weight", |c| {
+            c.calibration.usual.image.several.weight = 1.5
+        }),
+        ("calibration.usual.dependence", |c| c.calibration.usual.dependence = -0.1),
+        ("calibration.usual.embedding.lambda", |c| c.calibration.usual.embedding.lambda = f64::NAN),
     ];
     for (expected, change) in cases {
         let mut card = tiny_card();

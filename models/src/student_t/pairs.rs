@@ -79,15 +79,10 @@ impl PairTable {
         Self { prompts, cells, nearest }
     }
 
-    /// The prompt and cell nearest to `cell` of prompt `of`, among all others but `without`.
-    pub(super) fn nearest(
-        &self,
-        of: usize,
-        cell: usize,
-        without: Option<usize>,
-    ) -> Option<(usize, usize)> {
-        (0..self.prompts)
-            .filter(|j| *j != of && Some(*j) != without)
+    /// The prompt and cell nearest to `cell` of prompt `of`, among all others of those `used`.
+    pub(super) fn nearest(&self, of: usize, cell: usize, used: &[usize]) -> Option<(usize, usize)> {
+        let others = used.iter().copied().filter(|j| *j != of && *j < self.prompts);
+        others
             .map(|j| (j, self.nearest[(of * self.prompts + j) * self.cells + cell]))
             .min_by(|a, b| a.1.0.total_cmp(&b.1.0))
             .map(|(j, (_, found))| (j, found as usize))

@@ -186,16 +186,15 @@ impl Enrolment {
 
     /// The posterior of all prompts.
     pub fn posterior(&self) -> Result<PositionPosterior, StudentTError> {
-        self.build(None)
+        self.posterior_without(&[])
     }
 
-    /// The posterior of all prompts but one; nothing of that prompt enters, its residuals included.
-    pub fn posterior_without(&self, prompt: usize) -> Result<PositionPosterior, StudentTError> {
-        self.build(Some(prompt))
-    }
-
-    fn build(&self, without: Option<usize>) -> Result<PositionPosterior, StudentTError> {
-        let used: Vec<usize> = (0..self.grids.len()).filter(|i| Some(*i) != without).collect();
+    /// The posterior of all prompts but some; nothing of those enters, their residuals included.
+    pub fn posterior_without(
+        &self,
+        left_out: &[usize],
+    ) -> Result<PositionPosterior, StudentTError> {
+        let used: Vec<usize> = (0..self.grids.len()).filter(|i| !left_out.contains(i)).collect();
         let first = used.first().map(|i| &self.grids[*i]).ok_or(StudentTError::NoSamples)?;
         let (dim, cells) = (first.dim, first.cells());
         let means = (self.prior.reference == Reference::Mean).then(|| self.means(&used));
@@ -209,7 +208,7 @@ impl Enrolment {
             for cell in 0..cells {
                 let target = match (&means, &self.pairs) {
                     (Some(means), _) => &means[cell * dim..(cell + 1) * dim],
-                    (None, Some(pairs)) => match pairs.nearest(k, cell, without) {
+                    (None, Some(pairs)) => match pairs.nearest(k, cell, &used) {
                         Some((j, found)) => self.grids[j].row(found),
                         None => continue,
                     },

@@ -196,7 +196,7 @@ fn leaving_out_is_enrolling_the_others() {
             let mut others = prompts.clone();
             let query = others.remove(i);
             let mut fresh = enrol(&others, w, h, dim, prior).posterior().expect("posterior");
-            let mut left = all.posterior_without(i).expect("posterior");
+            let mut left = all.posterior_without(&[i]).expect("posterior");
             assert_eq!(
                 fresh.ratio_map(&query).expect("map"),
                 left.ratio_map(&query).expect("map"),
@@ -242,7 +242,7 @@ fn bad_input_is_an_error() {
     assert!(Enrolment::new(vec![a.clone()], PositionPrior { reach: 99, ..prior }).is_err());
     assert!(Enrolment::new(vec![a.clone()], PositionPrior { lambda: 0.0, ..prior }).is_err());
     let enrolled = Enrolment::new(vec![a], prior).expect("enrolment");
-    assert!(enrolled.posterior_without(0).is_err());
+    assert!(enrolled.posterior_without(&[0]).is_err());
     let mut post = enrolled.posterior().expect("posterior");
     assert!(post.ratio_map(&[0.0; 3]).is_err());
     for bad in [f32::NAN, f32::INFINITY, 1e30] {

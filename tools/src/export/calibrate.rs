@@ -3,10 +3,10 @@
 //! each, through the very graphs and code that the camera runs.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use touchstone_models::calibration::{Enrolled, ScalarPrior, SeveralPrior, fit_image_factor};
-use touchstone_models::inspector::{InspectError, Inspector, Settings};
+use touchstone_models::calibration::{Dependence, Enrolled, ScalarPrior, SeveralPrior};
+use touchstone_models::inspector::{InspectError, Inspector, Settings, Statistics};
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{Calibration, ImagePrior, Laws, SeveralPriors};
+use touchstone_models::package::{Calibration, EmbeddingPrior, Laws, ScoreLaws};
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::Registration;
 
@@ -23,27 +23,31 @@ const PRODUCTS_MIN: u64 = 16;
 const SEVERAL_SHARE: (u64, u64) = (5, 8);
 /// Number of the first of them.
 const SEVERAL_FIRST: u64 = 1 << 20;
-/// Their prompts: as many as `teach` asks for on a line.
-const SEVERAL_PROMPTS: usize = 10;
+/// Their prompts, in turn: around as many as `teach` asks for on a line.
+const SEVERAL_PROMPTS: [usize; 6] = [10, 5, 10, 3, 10, 20];
+/// One over the share of the products that tells where position peaks lie, before all else.
+const LEVEL_SHARE: usize = 4;
 /// Further good parts of each.
 const SEVERAL_PARTS: usize = 5;
 /// Weight of the prior mean of the pooled embedding: one hundredth of a picture.
 const IMAGE_KAPPA0: f64 = 0.01;
-/// Tail probability at which the image factor is fitted; there are `PRODUCTS * PARTS` parts, so
-/// this leaves about ten beyond it.
-const IMAGE_TAIL: f64 = 0.01;
 
 /// Start values that make a card valid before it is calibrated.
 pub fn uncalibrated() -> Calibration {
-    let scalar = ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 4.0, lambda0: 2.0 };
-    let several = SeveralPrior { gap: 0.0, weight: 1.0, prior: scalar };
-    Calibration {
-        change: scalar,
-        position: scalar,
-        image: ImagePrior { lambda: 1.0, kappa0: IMAGE_KAPPA0, factor: 1.0 },
-        several: SeveralPriors { change: several, position: several },
-        registered: None,
-    }
+    let one = ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 4.0, lambda0: 2.0 };
+    let several = SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, weight: 1.0, prior: one };
+    let laws = ScoreLaws { one, several };
+    let usual = Laws {
+        reach: None,
+        change: laws,
+        position: laws,
+        level: laws,
+        local: laws,
+        image: laws,
+        dependence: 1.0,
+        embedding: EmbeddingPrior { lambda: 1.0, kappa0: IMAGE_KAPPA0 },
+    };
+    Calibration { usual, registered: None }
 }
 
 /// How far a patch's counterpart is looked for where parts are registered: a pose is right within half a
@@ -55,7 +59,7 @@ const REGISTRATION: Registration = Registration::Small;
 /// The range of good parts that the rates are promised for: the line of the demo, and what a
 /// decent fixture and lamp keep. Mostly parts and surfaces; crops of photographs, which no line
 /// carries, keep the prior from being too sure.
-fn line_config(size: u32, seed: u64) -> SynthConfig {
+pub(crate) fn line_config(size: u32, seed: u64) -> SynthConfig {
     SynthConfig {
         size,
         seed,
@@ -96,9 +100,8 @@ pub fn fit(
 
     let mut calibration = uncalibrated();
     let mut model = load(calibration)?;
-    calibration.image.lambda = pooled_variance(&mut model, &products, &bar)?;
-    let usual = calibration.laws(Registration::Off);
-    calibration.registered = Some(Laws { reach: Some(REGISTERED_REACH), ..usual });
+    calibration.usual.embedding.lambda = pooled_variance(&mut model, &products, &bar)?;
+    calibration.registered = Some(Laws { reach: Some(REGISTERED_REACH), ..calibration.usual });
     let job = Job { library, config: &config, products: &products, several_products, bar: &bar };
     // One after the other, because both are written to the same place.
     let models = [load(calibration)?, load(calibration)?];
@@ -110,8 +113,7 @@ pub fn fit(
         [usual, registered.join().unwrap_or_else(|_| panicked())]
     });
     bar.finish_and_clear();
-    let (Laws { change, position, image, several, .. }, registered) = (usual?, registered?);
-    Ok(Calibration { change, position, image, several, registered: Some(registered) })
+    Ok(Calibration { usual: usual?, registered: Some(registered?) })
 }
 
 /// What laws are fitted on.
@@ -128,73 +130,144 @@ struct Job<'a> {
 impl Job<'_> {
     /// The laws of good parts that are registered so.
     fn laws(&self, model: OnePrompt, registration: Registration) -> Result<Laws> {
-        let failed = |e: InspectError| anyhow!("calibration: {e}");
         let settings = Settings { registration, ..Settings::default() };
         let mut laws = model.card().calibration.laws(registration);
         let mut model = Some(model);
-        let (mut change, mut position, mut image) = (Vec::new(), Vec::new(), Vec::new());
-        for pictures in self.products {
-            let (prompt, parts) = pictures.split_first().context("a product without pictures")?;
-            let taken = model.take().context("the model went missing")?;
-            let prompt = std::slice::from_ref(prompt);
-            let mut inspector = Inspector::new(taken, prompt, settings.clone()).map_err(failed)?;
-            let mut scores = (Vec::new(), Vec::new());
-            for part in parts {
-                for s in inspector.statistics(part).map_err(failed)? {
-                    scores.0.push(s.change);
-                    scores.1.push(s.position);
-                    image.push(s.image);
-                }
-            }
-            change.push(scores.0);
-            position.push(scores.1);
-            model = Some(inspector.into_model());
-            self.bar.inc(1);
-        }
-        laws.change = ScalarPrior::fit(&change).map_err(|e| anyhow!("change: {e}"))?;
-        laws.position = ScalarPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?;
-        laws.image.factor =
-            fit_image_factor(&image, IMAGE_TAIL).map_err(|e| anyhow!("image: {e}"))?;
-        let model = model.context("the model went missing")?;
-        laws.several = self.several(model, &settings)?;
+        // Where position peaks lie is known first, from products of its own: maps are joined by it.
+        let (first, rest) = self.products.split_at(self.products.len() / LEVEL_SHARE);
+        let level_products = self.several_products / LEVEL_SHARE as u64;
+        let one = self.one(&mut model, &settings, first)?.position;
+        let several = self.several(&mut model, &settings, 0..level_products)?.position;
+        laws.level = fitted("level", &one, &several)?;
+        let usual = model.take().context("the model went missing")?;
+        let calibration = Calibration { usual: laws, registered: Some(laws) };
+        model = Some(usual.recalibrated(calibration));
+
+        let one = self.one(&mut model, &settings, rest)?;
+        let several = self.several(&mut model, &settings, level_products..self.several_products)?;
+        laws.change = fitted("change", &one.change, &several.change)?;
+        laws.position = fitted("position", &one.position, &several.position)?;
+        laws.local = fitted("local", &one.local, &several.local)?;
+        laws.image = fitted("image", &one.image, &several.image)?;
+        laws.dependence = dependence(&laws, &several)?.correlation();
         Ok(laws)
+    }
+
+    /// What further good parts of `products` score against their first one.
+    fn one(
+        &self,
+        model: &mut Option<OnePrompt>,
+        settings: &Settings,
+        products: &[Vec<Picture>],
+    ) -> Result<Seen<Vec<f64>>> {
+        let mut seen = Seen::default();
+        for pictures in products {
+            let (prompt, parts) = pictures.split_first().context("a product without pictures")?;
+            self.product(
+                model,
+                settings,
+                std::slice::from_ref(prompt),
+                parts,
+                &mut seen,
+                |_, new| new,
+            )?;
+        }
+        Ok(seen)
     }
 
     /// Products taught with [`SEVERAL_PROMPTS`] good parts: what those score against each other, and
     /// what further good parts score.
-    fn several(&self, model: OnePrompt, settings: &Settings) -> Result<SeveralPriors> {
-        let failed = |e: InspectError| anyhow!("calibration: {e}");
-        let mut model = Some(model);
-        let (mut change, mut position) = (Vec::new(), Vec::new());
-        for index in 0..self.several_products {
-            let count = SEVERAL_PROMPTS + SEVERAL_PARTS;
+    fn several(
+        &self,
+        model: &mut Option<OnePrompt>,
+        settings: &Settings,
+        products: std::ops::Range<u64>,
+    ) -> Result<Seen<Enrolled>> {
+        let mut seen = Seen::default();
+        for index in products {
+            let prompts = SEVERAL_PROMPTS[index as usize % SEVERAL_PROMPTS.len()];
+            let count = prompts + SEVERAL_PARTS;
             let pictures = good_parts(self.library, self.config, SEVERAL_FIRST + index, count)?;
-            let (prompts, parts) = pictures.split_at(SEVERAL_PROMPTS);
-            let taken = model.take().context("the model went missing")?;
-            let mut inspector = Inspector::new(taken, prompts, settings.clone()).map_err(failed)?;
-            let (mut of_change, mut of_position) = (Enrolled::default(), Enrolled::default());
-            (of_change.left_out, of_position.left_out) = inspector.left_out().unzip();
-            for part in parts {
-                for s in inspector.statistics(part).map_err(failed)? {
-                    of_change.new.push(s.change);
-                    of_position.new.push(s.position);
-                }
-            }
-            log::debug!("product {index}: change {of_change:?} position {of_position:?}");
-            change.push(of_change);
-            position.push(of_position);
-            model = Some(inspector.into_model());
-            self.bar.inc(1);
+            let (prompts, parts) = pictures.split_at(prompts);
+            self.product(model, settings, prompts, parts, &mut seen, |left_out, new| Enrolled {
+                left_out,
+                new,
+            })?;
         }
-        Ok(SeveralPriors {
-            change: SeveralPrior::fit(&change).map_err(|e| anyhow!("change: {e}"))?,
-            position: SeveralPrior::fit(&position).map_err(|e| anyhow!("position: {e}"))?,
-        })
+        Ok(seen)
+    }
+
+    /// Adds what the `parts` of one product score, and its prompts without themselves.
+    fn product<T>(
+        &self,
+        model: &mut Option<OnePrompt>,
+        settings: &Settings,
+        prompts: &[Picture],
+        parts: &[Picture],
+        seen: &mut Seen<T>,
+        of: impl Fn(Vec<f64>, Vec<f64>) -> T,
+    ) -> Result<()> {
+        let failed = |e: InspectError| anyhow!("calibration: {e}");
+        let taken = model.take().context("the model went missing")?;
+        let mut inspector = Inspector::new(taken, prompts, settings.clone()).map_err(failed)?;
+        let mut new = [const { Vec::new() }; 4];
+        for part in parts {
+            for s in inspector.statistics(part).map_err(failed)? {
+                let all = [s.change, s.position, s.local, s.image];
+                new.iter_mut().zip(all).for_each(|(v, s)| v.push(s));
+            }
+        }
+        let left_out: Vec<Statistics> = inspector.left_out().collect();
+        log::debug!("left out {left_out:?} new {new:?}");
+        let [change, position, local, image] = new;
+        let of = |score: fn(&Statistics) -> f64, new| of(left_out.iter().map(score).collect(), new);
+        seen.change.push(of(|s| s.change, change));
+        seen.position.push(of(|s| s.position, position));
+        seen.local.push(of(|s| s.local, local));
+        seen.image.push(of(|s| s.image, image));
+        *model = Some(inspector.into_model());
+        self.bar.inc(1);
+        Ok(())
     }
 }
 
+/// Statistics of good parts, product by product.
+struct Seen<T> {
+    change: Vec<T>,
+    position: Vec<T>,
+    local: Vec<T>,
+    image: Vec<T>,
+}
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Seen { change: Vec::new(), position: Vec::new(), local: Vec::new(), image: Vec::new() }
+    }
+}
+
+/// How the maps' and the whole picture's p-values of further good parts hang together.
+fn dependence(laws: &Laws, several: &Seen<Enrolled>) -> Result<Dependence> {
+    let mut good = Vec::new();
+    for (local, image) in several.local.iter().zip(&several.image) {
+        let failed = |e| anyhow!("dependence: {e}");
+        let of_local = laws.local.several.law(&local.left_out).map_err(failed)?;
+        let of_image = laws.image.several.law(&image.left_out).map_err(failed)?;
+        let both = local.new.iter().zip(&image.new);
+        good.extend(both.map(|(l, i)| (of_local.upper_tail(*l), of_image.upper_tail(*i))));
+    }
+    Ok(Dependence::fit(&good))
+}
+
+/// The laws of the statistic called `name`.
+fn fitted(name: &str, one: &[Vec<f64>], several: &[Enrolled]) -> Result<ScoreLaws> {
+    Ok(ScoreLaws {
+        one: ScalarPrior::fit(one).map_err(|e| anyhow!("{name}: {e}"))?,
+        several: SeveralPrior::fit(several).map_err(|e| anyhow!("{name}, several prompts: {e}"))?,
+    })
+}
+
 /// So many good parts of an imaginary product.
-fn good_parts(
+pub(crate) fn good_parts(
     library: &Library,
     config: &SynthConfig,
     index: u64,

@@ -139,12 +139,14 @@ impl Product {
         seen.verdict(MAPS[0], found.score, reject);
         seen.number(LOG_P, found.p_value.max(P_FLOOR).ln() as f32);
         let report = found.witnesses;
-        for (name, testimony) in [
-            ("change.statistic", report.change),
-            ("position.statistic", report.position),
-            ("image.statistic", report.image),
+        for (statistic, log_p, testimony) in [
+            ("change.statistic", "change.log_p", report.change),
+            ("position.statistic", "position.log_p", report.position),
+            ("joint.statistic", "joint.log_p", report.joint),
+            ("image.statistic", "image.log_p", report.image),
         ] {
-            seen.number(name, testimony.statistic as f32);
+            seen.number(statistic, testimony.statistic as f32);
+            seen.number(log_p, testimony.p_value.max(P_FLOOR).ln() as f32);
         }
         Ok(())
     }
@@ -188,7 +190,7 @@ impl Witnesses {
         seen.map(MAPS[2], segmented.nearest);
         let (width, height) = position.size();
         let ratios = position.ratio_map(features.patches().values)?.to_vec();
-        let usual = self.model.card().calibration.position.mu0;
+        let usual = self.model.card().calibration.usual.position.one.mu0;
         let levels = ratios.iter().map(|&r| position_level(r, usual)).collect();
         let map = |values| Map { width: width as u32, height: height as u32, values };
         seen.map(MAPS[3], map(levels));

@@ -1,0 +1,137 @@
+//! `touchstone-tools rates`: does a false-reject rate hold that the camera promises?
+//!
+//! Many imaginary products that the calibration never saw, each taught with k good parts, then many further
+//! good parts judged. What share of them has a p-value below a rate is what the rate really is.
+
+mod figures;
+mod plot;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Args;
+use touchstone_models::engine::EngineKind;
+use touchstone_models::inspector::{Inspector, PROMPTS_MAX, Settings};
+use touchstone_models::oneprompt::OnePrompt;
+use touchstone_models::package::{ModelPackage, find_model};
+
+use crate::export::calibrate::{good_parts, line_config};
+use crate::progress;
+use crate::synth::{Library, SynthConfig};
+use figures::Row;
+
+/// Number of the first product: far from those that calibration and training see.
+const PRODUCTS_FIRST: u64 = 1 << 44;
+/// Most products and parts of one run.
+const COUNT_MAX: u64 = 1_000_000;
+
+/// Measure stated false-reject rates on good parts of imaginary products
+#[derive(Debug, Args)]
+pub struct RatesArgs {
+    /// Folder of pictures that the products are made of
+    #[arg(long)]
+    pub pictures: PathBuf,
+    /// Model package: a name or a folder
+    #[arg(long, default_value = "oneprompt-m")]
+    pub model: String,
+    /// Good parts taught; several numbers: a row each
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 3, 5, 10])]
+    pub k: Vec<usize>,
+    /// Products for each k
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=COUNT_MAX))]
+    pub products: u64,
+    /// Good parts judged of each product
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
+    pub parts: u64,
+    /// Chooses the products
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Products looked at side by side, each with its own model
+    #[arg(long, default_value_t = 2)]
+    pub workers: usize,
+    /// Draw stated against measured rates into this SVG
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Print one JSON object per k instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// A k that cannot be taught, pictures or a model that cannot be used, a plot that cannot be written.
+pub fn run(args: &RatesArgs) -> Result<()> {
+    ensure!(args.workers >= 1, "--workers must be at least 1");
+    for k in &args.k {
+        ensure!(
+            (1..=PROMPTS_MAX).contains(k),
+            "--k {k}: between 1 and {PROMPTS_MAX} good parts can be taught"
+        );
+    }
+    let package = ModelPackage::open(&find_model(&args.model)?)?;
+    let side = package.card().input.width;
+    let library = Library::open(&args.pictures, progress::decoding())?;
+    let config = line_config(side, args.seed);
+    let mut rows = Vec::new();
+    for &k in &args.k {
+        let bar = progress::bar(args.products, &format!("k = {k}"));
+        let job = Job { library: &library, config: &config, args, k, next: AtomicU64::new(0) };
+        let products: Result<Vec<Vec<f64>>> = std::thread::scope(|scope| {
+            let work = || job.work(&package, &bar);
+            let threads: Vec<_> = (0..args.workers).map(|_| scope.spawn(work)).collect();
+            let mut all = Vec::new();
+            for thread in threads {
+                all.extend(thread.join().map_err(|_| anyhow!("a thread died"))??);
+            }
+            Ok(all)
+        });
+        bar.finish_and_clear();
+        rows.push(Row::new(k, &products?, args.seed));
+    }
+    let mut out = std::io::stdout().lock();
+    match args.json {
+        true => rows.iter().try_for_each(|row| {
+            writeln!(out, "{}", serde_json::to_string(row)?).map_err(anyhow::Error::from)
+        })?,
+        false => write!(out, "{}", figures::table(&rows))?,
+    }
+    if let Some(path) = &args.plot {
+        std::fs::write(path, plot::svg(&rows))
+            .with_context(|| format!("--plot {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// All products of one k.
+struct Job<'a> {
+    library: &'a Library,
+    config: &'a SynthConfig,
+    args: &'a RatesArgs,
+    k: usize,
+    next: AtomicU64,
+}
+
+impl Job<'_> {
+    /// Takes products until there are none left; the p-values of each one's further good parts.
+    fn work(&self, package: &ModelPackage, bar: &indicatif::ProgressBar) -> Result<Vec<Vec<f64>>> {
+        let mut model = Some(OnePrompt::load(package, EngineKind::Tract, 1)?);
+        let mut seen = Vec::new();
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.args.products {
+                return Ok(seen);
+            }
+            let count = self.k + self.args.parts as usize;
+            let parts = good_parts(self.library, self.config, PRODUCTS_FIRST + index, count)?;
+            let (prompts, parts) = parts.split_at(self.k);
+            let taken = model.take().context("the model went missing")?;
+            let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
+            seen.push(parts.iter().map(|part| inspector.inspect(part).p_value).collect());
+            model = Some(inspector.into_model());
+            bar.inc(1);
+        }
+    }
+}
