@@ -55,7 +55,7 @@ const REGISTRATION: Registration = Registration::Small;
 /// The range of good parts that the rates are promised for: the line of the demo, and what a
 /// decent fixture and lamp keep. Mostly parts and surfaces; crops of photographs, which no line
 /// carries, keep the prior from being too sure.
-fn line_config(size: u32, seed: u64) -> SynthConfig {
+pub fn line_config(size: u32, seed: u64) -> SynthConfig {
     SynthConfig {
         size,
         seed,
