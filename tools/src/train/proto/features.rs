@@ -151,7 +151,7 @@ impl FeatureSet {
         // How parts scatter: widely along the first half of the directions, hardly along the others.
         let nuisance: Vec<Vec<f32>> = (0..inputs / 2).map(|_| vector(1.0)).collect();
         let defects: Vec<Vec<f32>> = (0..KINDS).map(|_| vector(0.8)).collect();
-        let mut split = |stream: u64, count: usize| -> Vec<ProductFeatures> {
+        let split = |stream: u64, count: usize| -> Vec<ProductFeatures> {
             (0..count)
                 .map(|p| {
                     let dice = &mut Dice::new(seed, stream + p as u64);

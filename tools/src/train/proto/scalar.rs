@@ -160,7 +160,7 @@ mod tests {
             let (soft, logistic) = softplus(x);
             (x * x + S::of(1.0)).sqrt().ln() * (x * 0.3).exp() / (soft + logistic) - -x
         }
-        for at in [-40.0, -1.3, 0.0, 0.7, 35.0] {
+        for at in [-3.0, -1.3, 0.0, 0.7, 5.0] {
             let step = 1e-6;
             let numeric = (f(at + step) - f(at - step)) / (2.0 * step);
             let exact = f(Dual { value: at, slope: 1.0 });
