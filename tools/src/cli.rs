@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{eval, export, import, rates, synth, train};
+use crate::{eval, export, federated, import, rates, synth, train};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ pub enum Command {
     /// Train a network.
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Learn together with other lines without showing them pictures (see tools/federated).
+    #[command(subcommand)]
+    Federated(federated::FederatedCommand),
     /// Turn a training run into a model package: ONNX, then the NNEF that the camera loads.
     Export(export::ExportArgs),
     /// Take in what others trained: a whole network as a model package, or an encoder.
@@ -40,6 +43,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Synth(args) => synth::run(args),
         Command::Train(command) => train::run(command),
+        Command::Federated(command) => federated::run(command),
         Command::Export(args) => export::run(args),
         Command::Import(command) => import::run(command),
         Command::Eval(args) => eval::run(args),

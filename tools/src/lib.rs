@@ -1,10 +1,11 @@
-//! What runs at the desk: change-pair synthesis, training, export and evaluation. The camera
+//! What runs at the desk: change-pair synthesis, training, federation, export and evaluation. The camera
 //! depends on nothing in here.
 
 pub mod backbone;
 pub mod cli;
 pub mod eval;
 pub mod export;
+pub mod federated;
 pub mod import;
 pub mod net;
 pub mod progress;

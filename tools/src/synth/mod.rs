@@ -32,4 +32,5 @@ pub use lamp::Lamp;
 pub use library::{Library, Scene};
 pub use light::{Light, view_light};
 pub use pair::{Pair, SIZE_MAX, SIZE_MIN, SynthConfig};
+pub use product::{Defective, Product};
 pub use raster::{Rgb, Source};

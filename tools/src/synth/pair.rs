@@ -214,7 +214,7 @@ impl Library {
 }
 
 /// One to `changes_max` changes; gives the kind with the largest label.
-fn change(desk: &mut Desk<'_>, config: &SynthConfig, dice: &mut Dice) -> ChangeKind {
+pub(super) fn change(desk: &mut Desk<'_>, config: &SynthConfig, dice: &mut Dice) -> ChangeKind {
     const TRIES: usize = 8;
     let count = 1 + dice.weighted(&[0.55, 0.22, 0.13, 0.10]);
     let count = count.min(config.changes_max.max(1));

@@ -9,6 +9,7 @@ pub mod encoder;
 pub mod grain;
 mod loss;
 pub mod oneprompt;
+pub mod proto;
 mod report;
 mod run_folder;
 mod schedule;
@@ -34,6 +35,9 @@ pub enum TrainCommand {
     Grain(grain::GrainArgs),
     /// Train alignment and decoder on synthetic change pairs made from any folder of pictures.
     Oneprompt(oneprompt::OnePromptArgs),
+    /// Meta-train a small head on a package's pooled features (Bayesian Proto-MAML), beside the closed
+    /// form, Proto-MAML and MAML on the same episodes.
+    Proto(proto::ProtoArgs),
 }
 
 /// Runs a `train` subcommand.
@@ -42,6 +46,7 @@ pub fn run(command: &TrainCommand) -> anyhow::Result<()> {
         TrainCommand::Encoder(args) => encoder::run(args),
         TrainCommand::Grain(args) => grain::run(args),
         TrainCommand::Oneprompt(args) => oneprompt::run(args),
+        TrainCommand::Proto(args) => proto::run(args),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The report of a run: one page that needs no other file and no script, made anew at every checkpoint.
 
 mod base64;
-mod curve;
+pub mod curve;
 mod pace;
 
 use std::fmt::Write;
@@ -19,7 +19,8 @@ const REPORT: &str = "report.html";
 /// Validations listed, the newest ones.
 const VALIDATIONS_MAX: usize = 12;
 
-const CSS: &str = "\
+/// The look of all reports.
+pub const CSS: &str = "\
 body{margin:0;background:#f7f7f5;color:#1d1f21;font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,\
 sans-serif}\
 main{max-width:1080px;margin:0 auto;padding:32px 20px 64px}\

@@ -1,0 +1,1 @@
+"""Flower drives `touchstone-tools federated client`: a thin adapter, no learning in Python."""
