@@ -26,6 +26,9 @@ pub enum ClosedForm {
     Learned(NiwPrior),
 }
 
+/// Log density of the predictive at a point.
+type LogDensity = Box<dyn Fn(&[f64]) -> f64>;
+
 fn f64s(rows: &[Vec<f32>]) -> Vec<Vec<f64>> {
     rows.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect()
 }
@@ -136,7 +139,7 @@ impl ClosedForm {
     /// # Errors
     /// Features that are no numbers, or of another length.
     pub fn scores(&self, support: &[Vec<f64>], queries: &[Vec<f64>]) -> Result<Vec<f64>> {
-        let of: Box<dyn Fn(&[f64]) -> f64> = match self {
+        let of: LogDensity = match self {
             ClosedForm::Isotropic(prior) => {
                 let posterior = prior.posterior(support).map_err(failed)?;
                 Box::new(move |x| posterior.log_t(x))

@@ -74,7 +74,7 @@ pub struct ProtoArgs {
     #[arg(long, default_value_t = 5e-4)]
     pub inner_lr: f64,
     /// Peak rate of the outer loop.
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 3e-3)]
     pub lr: f64,
     /// Seed of products, start values and episodes.
     #[arg(long, default_value_t = 1)]
