@@ -237,9 +237,7 @@ pub fn change_statistic(map: &Map) -> f64 {
 
 /// Statistic of the position map: ln of the maximum of 3x3-box-smoothed `delta / D`.
 pub fn position_statistic(width: usize, height: usize, ratios: &[f32]) -> f64 {
-    // `max` would pass over a NaN.
-    let peak = smoothed_peak(width, height, ratios);
-    if peak.is_nan() { f64::NAN } else { peak.max(RATIO_FLOOR).ln() }
+    ln_ratio(smoothed_peak(width, height, ratios))
 }
 
 /// Statistic of the score that joins all maps: its logit.
@@ -250,7 +248,10 @@ pub fn local_statistic(score: f32) -> f64 {
 /// Statistic of the whole picture: ln of `delta / D`. Under the model `delta / D` is of the F law (4.5), but
 /// pictures differ in ways that no Gaussian has, so what good parts really show decides.
 pub fn image_statistic(delta: f64, dim: usize) -> f64 {
-    let ratio = delta / dim as f64;
+    ln_ratio(delta / dim as f64)
+}
+
+fn ln_ratio(ratio: f64) -> f64 {
     // `max` would pass over a NaN.
     if ratio.is_nan() { f64::NAN } else { ratio.max(RATIO_FLOOR).ln() }
 }

@@ -8,6 +8,7 @@ pub mod export;
 pub mod federated;
 pub mod import;
 pub mod net;
+pub mod parallel;
 pub mod progress;
 pub mod rates;
 pub mod synth;

@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn independent_witnesses_of_known_sum() {
         // Fisher with weights 1 and 1/2: P(X + Y/2 > t) = 2 exp(-t) - exp(-2t) for exponential X, Y; the
-        // gamma law of the same moments comes within a tenth of it over the rates in question.
+        // gamma law of the same moments comes within a third of it over the rates in question.
         let join = |t: f64| Dependence::new(0.0).join((-t).exp(), 1.0);
         for t in [3.0f64, 5.0, 8.0] {
             let exact = 2.0 * (-t).exp() - (-2.0 * t).exp();

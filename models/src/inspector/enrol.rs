@@ -3,8 +3,9 @@
 use super::habit::{Habit, History};
 use super::maps::Maps;
 use super::mask::Mask;
+use super::result::Statistics;
 use super::settings::{InspectError, Settings, fits};
-use crate::calibration::{change_statistic, image_statistic, local_statistic};
+use crate::calibration::image_statistic;
 use crate::map::Map;
 use crate::oneprompt::{Features, ModelError, OnePrompt};
 use crate::package::{EmbeddingPrior, Laws};
@@ -111,16 +112,6 @@ impl Cut {
 /// a part looks better than any part of tomorrow. Among parts that have no batches it makes the scores a
 /// little worse for all, which the card's priors are fitted to.
 const BATCH_SHARE: f64 = 0.34;
-
-/// What the other prompts say about one prompt.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LeftOutScores {
-    pub(super) change: f64,
-    pub(super) position: f64,
-    /// Of the score that joins all maps.
-    pub(super) local: f64,
-    pub(super) image: f64,
-}
 
 /// The area of the pictures that is inspected.
 pub(super) struct Field {
@@ -313,7 +304,7 @@ impl Embeddings {
 #[derive(Default)]
 pub(super) struct LeaveOneOut {
     /// Per prompt; none for a single prompt.
-    pub(super) scores: Vec<LeftOutScores>,
+    pub(super) scores: Vec<Statistics>,
     /// What good parts show on the change map.
     pub(super) change_habit: Habit,
     /// What good parts show on the position map.
@@ -362,15 +353,7 @@ pub(super) fn leave_one_out(
     let scores = sights.iter().zip(prompts).zip(peaks.iter().zip(&images));
     let scores = scores
         .map(|((maps, prompt), (position, image))| {
-            let mut fused = maps.fused(usual, rule);
-            masks.change.apply(&mut fused.values);
-            prompt.place.hide_unseen(&mut fused, cut);
-            LeftOutScores {
-                change: change_statistic(&maps.change),
-                position: *position,
-                local: local_statistic(maps.score(*position, usual, &fused)),
-                image: *image,
-            }
+            maps.join((*position, usual), rule, masks, (&prompt.place, cut)).statistics(*image)
         })
         .collect();
     let (change_habit, position_habit) = (of_change.habit(), of_position.habit());

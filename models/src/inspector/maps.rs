@@ -1,7 +1,8 @@
 //! The three maps of one tile of a picture, and the one number that joins them.
 
 use super::enrol::{Cut, Masks, Place};
-use crate::calibration::position_statistic;
+use super::result::Statistics;
+use crate::calibration::{change_statistic, local_statistic, position_statistic};
 use crate::fusion::{fuse, position_level};
 use crate::map::Map;
 use crate::package::FusionConstants;
@@ -37,19 +38,46 @@ impl Maps {
         position_statistic(width, height, &self.position.values)
     }
 
-    /// One map of the three; `usual` is where a good part's position statistic lies.
-    pub(super) fn fused(&self, usual: f64, rule: &FusionConstants) -> Map {
-        let mut position = self.position.clone();
-        for value in &mut position.values {
+    /// One map of the three, and the statistics that go with it. `position` is the statistic of this position
+    /// map, `usual` where a good part's lies.
+    pub(super) fn join(
+        &self,
+        (position, usual): (f64, f64),
+        rule: &FusionConstants,
+        masks: &Masks,
+        (place, cut): (&Place, &Cut),
+    ) -> Joined {
+        let mut levels = self.position.clone();
+        for value in &mut levels.values {
             *value = position_level(*value, usual);
         }
-        fuse(rule, &self.change, &self.nearest, &position)
-    }
-
-    /// How unlike the good parts the tile looks at its worst place, 0..1.
-    pub(super) fn score(&self, position: f64, usual: f64, fused: &Map) -> f32 {
+        let mut map = fuse(rule, &self.change, &self.nearest, &levels);
+        masks.change.apply(&mut map.values);
+        place.hide_unseen(&mut map, cut);
         let level = position_level(position.exp() as f32, usual);
-        let weighed = SCORE_WEIGHTS.iter().zip([level, fused.max(), self.nearest.max()]);
-        weighed.map(|(weight, value)| weight * value).sum::<f32>().clamp(0.0, 1.0)
+        let weighed = SCORE_WEIGHTS.iter().zip([level, map.max(), self.nearest.max()]);
+        let score = weighed.map(|(weight, value)| weight * value).sum::<f32>().clamp(0.0, 1.0);
+        Joined {
+            map,
+            change: change_statistic(&self.change),
+            position,
+            local: local_statistic(score),
+        }
+    }
+}
+
+/// One map of a tile's witnesses, and their statistics.
+pub(super) struct Joined {
+    pub(super) map: Map,
+    change: f64,
+    position: f64,
+    local: f64,
+}
+
+impl Joined {
+    /// With that of the whole picture.
+    pub(super) fn statistics(&self, image: f64) -> Statistics {
+        let Joined { change, position, local, .. } = *self;
+        Statistics { change, position, local, image }
     }
 }

@@ -32,9 +32,10 @@ use crate::regions::regions;
 use crate::registration::Locator;
 use crate::tiling::Tiling;
 use crate::verdict::{Decision, FalseRejectRate, Reason, Region, Witness, WitnessReport, decide};
-use enrol::{Cut, Field, LeftOutScores, Place, encode_prompts, layers};
+use enrol::{Cut, Field, Place, encode_prompts, layers};
+use maps::Joined;
 use std::time::Instant;
-use tile::{Joined, Look, Tile};
+use tile::{Look, Tile};
 
 /// Joint leave-one-out p-value below which a prompt is called suspicious. Far above usual reject
 /// rates: at teaching time a person looks, and a bad prompt spoils everything after it.
@@ -134,20 +135,14 @@ impl Inspector {
         let rule = &self.model.card().fusion;
         let looked = self.tiles.iter().zip(&sight.looks);
         Ok(looked
-            .map(|(tile, look)| tile.statistics(look, &tile.join(look, &sight.place, rule)))
+            .map(|(tile, look)| tile.join(look, &sight.place, rule).statistics(look.image))
             .collect())
     }
 
     /// The raw statistics of the prompts, tile by tile, each judged without itself and what may be of its
     /// batch.
     pub fn left_out(&self) -> impl Iterator<Item = Statistics> {
-        let scores = self.tiles.iter().flat_map(|tile| &tile.left_out.scores);
-        scores.map(|LeftOutScores { change, position, local, image }| Statistics {
-            change: *change,
-            position: *position,
-            local: *local,
-            image: *image,
-        })
+        self.tiles.iter().flat_map(|tile| tile.left_out.scores.iter().copied())
     }
 
     /// Changes the false-reject rate at once; nothing is encoded again.
@@ -156,17 +151,6 @@ impl Inspector {
         let share = self.rate.probability() / self.tiles.len() as f64;
         self.tiles.iter_mut().for_each(|tile| tile.set_share(share));
         Ok(())
-    }
-
-    /// Whether parts that pass are no longer like those before. Stands until
-    /// [`Inspector::accept_drift`].
-    pub fn drifted(&self) -> bool {
-        self.drift.standing()
-    }
-
-    /// After somebody looked: the parts of now are what is normal.
-    pub fn accept_drift(&mut self) {
-        self.drift.reset();
     }
 
     /// The rate in force.

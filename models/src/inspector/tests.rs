@@ -54,41 +54,6 @@ position_weight = 0.5
 region_level = 0.3
 [calibration.usual]
 dependence = 0.3
-[calibration.usual.change]
-one = { mu0 = -5.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 15.0 }
-[calibration.usual.change.several]
-gap = 0.0
-gap_per_prompt = 0.0
-weight = 1.0
-prior = { mu0 = -5.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 15.0 }
-[calibration.usual.position]
-one = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
-[calibration.usual.position.several]
-gap = 0.0
-gap_per_prompt = 0.0
-weight = 1.0
-prior = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
-[calibration.usual.level]
-one = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
-[calibration.usual.level.several]
-gap = 0.0
-gap_per_prompt = 0.0
-weight = 1.0
-prior = { mu0 = -2.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 20.0 }
-[calibration.usual.local]
-one = { mu0 = -1.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 12.0 }
-[calibration.usual.local.several]
-gap = 0.0
-gap_per_prompt = 0.0
-weight = 1.0
-prior = { mu0 = -1.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 12.0 }
-[calibration.usual.image]
-one = { mu0 = -6.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 30.0 }
-[calibration.usual.image.several]
-gap = 0.0
-gap_per_prompt = 0.0
-weight = 1.0
-prior = { mu0 = -6.0, kappa0 = 1.0, nu0 = 30.0, lambda0 = 30.0 }
 [calibration.usual.embedding]
 lambda = 0.01
 kappa0 = 0.01
@@ -98,6 +63,25 @@ seed = 0
 commands = []
 date = "2026-11-23"
 "#;
+
+/// The card with the law of every statistic: the same with one prompt and with several.
+fn card_text() -> String {
+    let laws = [
+        ("change", -5.0, 15.0),
+        ("position", -2.0, 20.0),
+        ("level", -2.0, 20.0),
+        ("local", -1.0, 12.0),
+        ("image", -6.0, 30.0),
+    ];
+    let table = |(name, mu0, lambda0): (&str, f64, f64)| {
+        let prior = format!("{{ mu0 = {mu0:?}, kappa0 = 1.0, nu0 = 30.0, lambda0 = {lambda0:?} }}");
+        format!(
+            "[calibration.usual.{name}]\none = {prior}\n\
+             several = {{ gap = 0.0, gap_per_prompt = 0.0, weight = 1.0, prior = {prior} }}\n"
+        )
+    };
+    format!("{CARD}{}", laws.map(table).concat())
+}
 
 /// What the fake graphs do wrong.
 #[derive(Clone, Copy, PartialEq)]
@@ -195,7 +179,7 @@ impl Graph for FakeSegment {
 }
 
 fn model() -> (OnePrompt, Switch) {
-    let card = ModelCard::parse(CARD).expect("a sound card");
+    let card = ModelCard::parse(&card_text()).expect("a sound card");
     let switch = Switch(Arc::new(Mutex::new(Fault::None)));
     let encode = Box::new(FakeEncode(switch.clone()));
     let segment = Box::new(FakeSegment(switch.clone()));
@@ -459,7 +443,7 @@ fn statistics_are_what_the_witnesses_judge() {
 
 #[test]
 fn rare_rejects_need_more_good_parts() {
-    let heavy = CARD.replace("nu0 = 30.0, lambda0 = 12.0", "nu0 = 3.0, lambda0 = 0.3");
+    let heavy = card_text().replace("nu0 = 30.0, lambda0 = 12.0", "nu0 = 3.0, lambda0 = 0.3");
     let card = ModelCard::parse(&heavy).expect("a sound card");
     let switch = Switch(Arc::new(Mutex::new(Fault::None)));
     let graphs = (Box::new(FakeEncode(switch.clone())), Box::new(FakeSegment(switch)));
@@ -538,8 +522,14 @@ fn a_rate_holds_for_all_tiles_together() {
     let seen = tiled.inspect(&query).witnesses;
     let worst = statistics.iter().map(|s| s.position).fold(f64::MIN, f64::max);
     assert_eq!(seen.position.statistic, worst, "with one prompt all tiles have one law");
-    let law =
-        ModelCard::parse(CARD).unwrap().calibration.usual.position.one.predictive(&[]).unwrap();
+    let law = ModelCard::parse(&card_text())
+        .unwrap()
+        .calibration
+        .usual
+        .position
+        .one
+        .predictive(&[])
+        .unwrap();
     assert!((seen.position.p_value - 5.0 * law.upper_tail(worst)).abs() < 1e-12);
 }
 

@@ -1,14 +1,13 @@
 //! One tile of the inspected area: its prompts, its posteriors, its laws.
 
 use super::enrol::{
-    Cut, Embeddings, EnrolledPrompt, Field, LeaveOneOut, LeftOutScores, Masks, Place,
-    enrol_positions, leave_one_out, most_alike,
+    Cut, Embeddings, EnrolledPrompt, Field, LeaveOneOut, Masks, Place, enrol_positions,
+    leave_one_out, most_alike,
 };
-use super::maps::Maps;
+use super::maps::{Joined, Maps};
 use super::settings::{InspectError, Settings};
 use crate::calibration::{
-    Dependence, ScalarPredictive, ScalarPrior, SeveralPrior, change_statistic, image_statistic,
-    local_statistic, sigmoid,
+    Dependence, ScalarPredictive, ScalarPrior, SeveralPrior, image_statistic, sigmoid,
 };
 use crate::map::Map;
 use crate::oneprompt::OnePrompt;
@@ -51,13 +50,7 @@ pub(super) struct Tile {
 /// Maps and image statistic of one tile of a query, masked, not yet judged.
 pub(super) struct Look {
     maps: Maps,
-    image: f64,
-}
-
-/// One map of a tile's witnesses, and its statistic.
-pub(super) struct Joined {
-    pub(super) map: Map,
-    local: f64,
+    pub(super) image: f64,
 }
 
 impl Tile {
@@ -92,7 +85,7 @@ impl Tile {
         let image = embeddings.posterior()?;
         let known = (&positions, &embeddings);
         let left_out = leave_one_out(model, &prompts, known, (&masks, &laws), &cut)?;
-        let law = |laws: &ScoreLaws, score: fn(&LeftOutScores) -> f64| {
+        let law = |laws: &ScoreLaws, score: fn(&Statistics) -> f64| {
             let scores: Vec<f64> = left_out.scores.iter().map(score).collect();
             if scores.is_empty() { laws.one.predictive(&[]) } else { laws.several.law(&scores) }
         };
@@ -162,16 +155,6 @@ impl Tile {
         Ok(Look { maps, image })
     }
 
-    /// The raw statistics of a look, without the smallest defect.
-    pub(super) fn statistics(&self, look: &Look, joined: &Joined) -> Statistics {
-        Statistics {
-            change: change_statistic(&look.maps.change),
-            position: look.maps.position_statistic(),
-            local: joined.local,
-            image: look.image,
-        }
-    }
-
     /// Takes back specks too small to matter; `area` is the part of the query that the tile covers.
     pub(super) fn flatten(&self, look: &mut Look, area: Rect, smallest_px: u32) {
         let Maps { change, position, nearest } = &mut look.maps;
@@ -191,11 +174,12 @@ impl Tile {
             statistic,
             p_value: law.upper_tail(statistic),
         };
-        let image = of(&self.image_law, look.image);
+        let Statistics { change, position, local, image } = joined.statistics(look.image);
+        let image = of(&self.image_law, image);
         WitnessReport {
-            change: of(&self.change_law, change_statistic(&look.maps.change)),
-            position: of(&self.position_law, look.maps.position_statistic()),
-            joint: self.together(of(&self.local_law, joined.local), image),
+            change: of(&self.change_law, change),
+            position: of(&self.position_law, position),
+            joint: self.together(of(&self.local_law, local), image),
             image,
         }
     }
@@ -219,24 +203,21 @@ impl Tile {
         self.together(say(p_value), say(ORDINARY)).p_value <= rate
     }
 
-    /// One map of the witnesses' three, and the statistic of its score.
+    /// One map of the witnesses' three, and their statistics.
     pub(super) fn join(&self, look: &Look, place: &Place, rule: &FusionConstants) -> Joined {
-        let mut map = look.maps.fused(self.usual, rule);
-        self.masks.change.apply(&mut map.values);
-        place.hide_unseen(&mut map, &self.cut);
-        let score = look.maps.score(look.maps.position_statistic(), self.usual, &map);
-        Joined { map, local: local_statistic(score) }
+        let levels = (look.maps.position_statistic(), self.usual);
+        look.maps.join(levels, rule, &self.masks, (place, &self.cut))
     }
 
     /// What the other prompts say of prompt `index`; `None` where there are not two others' scores.
     pub(super) fn testify_left_out(&self, index: usize) -> Option<WitnessReport> {
         let own = self.left_out.scores.get(index)?;
-        let others = |score: fn(&LeftOutScores) -> f64| -> Vec<f64> {
+        let others = |score: fn(&Statistics) -> f64| -> Vec<f64> {
             let rest = self.left_out.scores.iter().enumerate().filter(|(i, _)| *i != index);
             rest.map(|(_, s)| score(s)).collect()
         };
         // Like against like: the prompt's own score lacks the same as the others' do.
-        let law = |laws: &ScoreLaws, score: fn(&LeftOutScores) -> f64| {
+        let law = |laws: &ScoreLaws, score: fn(&Statistics) -> f64| {
             let prior = &laws.several;
             let like = SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, ..*prior };
             let location = prior.prior.mu0 - prior.gap_among(self.left_out.scores.len());

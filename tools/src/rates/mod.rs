@@ -8,9 +8,8 @@ mod plot;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use touchstone_models::engine::EngineKind;
 use touchstone_models::inspector::{Inspector, PROMPTS_MAX, Settings};
@@ -18,8 +17,8 @@ use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{ModelPackage, find_model};
 
 use crate::export::calibrate::{good_parts, line_config};
-use crate::progress;
-use crate::synth::{Library, SynthConfig};
+use crate::synth::Library;
+use crate::{parallel, progress};
 use figures::Row;
 
 /// Number of the first product: far from those that calibration and training see.
@@ -78,16 +77,19 @@ pub fn run(args: &RatesArgs) -> Result<()> {
     let mut rows = Vec::new();
     for &k in &args.k {
         let bar = progress::bar(args.products, &format!("k = {k}"));
-        let job = Job { library: &library, config: &config, args, k, next: AtomicU64::new(0) };
-        let products: Result<Vec<Vec<f64>>> = std::thread::scope(|scope| {
-            let work = || job.work(&package, &bar);
-            let threads: Vec<_> = (0..args.workers).map(|_| scope.spawn(work)).collect();
-            let mut all = Vec::new();
-            for thread in threads {
-                all.extend(thread.join().map_err(|_| anyhow!("a thread died"))??);
-            }
-            Ok(all)
-        });
+        let begin = || Ok(Some(OnePrompt::load(&package, EngineKind::Tract, 1)?));
+        let products =
+            parallel::map(args.products as usize, args.workers, begin, |model, number| {
+                let count = k + args.parts as usize;
+                let parts = good_parts(&library, &config, PRODUCTS_FIRST + number as u64, count)?;
+                let (prompts, parts) = parts.split_at(k);
+                let taken = model.take().context("the model went missing")?;
+                let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
+                let p_values = parts.iter().map(|part| inspector.inspect(part).p_value).collect();
+                *model = Some(inspector.into_model());
+                bar.inc(1);
+                Ok(p_values)
+            });
         bar.finish_and_clear();
         rows.push(Row::new(k, &products?, args.seed));
     }
@@ -103,35 +105,4 @@ pub fn run(args: &RatesArgs) -> Result<()> {
             .with_context(|| format!("--plot {}", path.display()))?;
     }
     Ok(())
-}
-
-/// All products of one k.
-struct Job<'a> {
-    library: &'a Library,
-    config: &'a SynthConfig,
-    args: &'a RatesArgs,
-    k: usize,
-    next: AtomicU64,
-}
-
-impl Job<'_> {
-    /// Takes products until there are none left; the p-values of each one's further good parts.
-    fn work(&self, package: &ModelPackage, bar: &indicatif::ProgressBar) -> Result<Vec<Vec<f64>>> {
-        let mut model = Some(OnePrompt::load(package, EngineKind::Tract, 1)?);
-        let mut seen = Vec::new();
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.args.products {
-                return Ok(seen);
-            }
-            let count = self.k + self.args.parts as usize;
-            let parts = good_parts(self.library, self.config, PRODUCTS_FIRST + index, count)?;
-            let (prompts, parts) = parts.split_at(self.k);
-            let taken = model.take().context("the model went missing")?;
-            let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
-            seen.push(parts.iter().map(|part| inspector.inspect(part).p_value).collect());
-            model = Some(inspector.into_model());
-            bar.inc(1);
-        }
-    }
 }

@@ -93,10 +93,7 @@ pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
     }
     let library = open_library(&args.pictures)?;
     prepare(&args.out, args.force)?;
-    let threads = args
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1);
+    let threads = args.threads.unwrap_or_else(crate::parallel::cores).max(1);
     let lines = write_pairs(&library, &config, args, threads)?;
     write_manifest(&args.out.join(MANIFEST), &lines)?;
     if let Some(path) = &args.preview {

@@ -164,7 +164,7 @@ fn has_suffix(path: &Path, suffixes: &[&str]) -> bool {
 
 /// Decodes on all cores, results in the order of the files.
 fn decode_all(files: &[PathBuf], tick: &(impl Fn() + Sync)) -> Vec<Result<(Source, f32), String>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = crate::parallel::cores();
     let share = files.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let workers: Vec<_> = files

@@ -22,6 +22,8 @@ mod pair;
 mod product;
 mod raster;
 mod shapes;
+#[cfg(test)]
+mod testing;
 
 pub use base::BaseKind;
 pub use changes::ChangeKind;

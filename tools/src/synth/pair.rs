@@ -281,26 +281,11 @@ fn expose_both(
 #[cfg(test)]
 mod tests {
     use super::super::label::VISIBLE;
-    use super::super::library::Scene;
-    use super::super::raster::{Rgb, Source};
+    use super::super::testing;
     use super::*;
 
     fn library() -> Library {
-        let picture = |k: usize| {
-            let mut p = Rgb::plain(150 + 10 * k, 140, [0; 3]);
-            for y in 0..p.h {
-                for x in 0..p.w {
-                    let v = ((x * (k + 2)) ^ (y * 3)) % 200;
-                    p.set(x, y, [v as f32, (v + 20) as f32, ((x + y) % 256) as f32]);
-                }
-            }
-            Source::new(p)
-        };
-        let outline = vec![(40.0, 40.0), (80.0, 45.0), (70.0, 90.0)];
-        let scenes = (0..4)
-            .map(|k| Scene { picture: picture(k), outlines: vec![outline.clone()] })
-            .collect();
-        Library::assemble(scenes, (4..7).map(picture).collect(), Vec::new())
+        testing::library(&[vec![(40.0, 40.0), (80.0, 45.0), (70.0, 90.0)]])
     }
 
     fn config(size: u32) -> SynthConfig {

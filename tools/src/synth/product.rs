@@ -131,23 +131,11 @@ impl Library {
 mod tests {
     use super::super::geometry::Geometry;
     use super::super::light::Light;
-    use super::super::raster::{Rgb, Source};
-    use super::super::{Scene, SynthConfig};
+    use super::super::{SynthConfig, testing};
     use super::*;
 
     fn library() -> Library {
-        let picture = |k: usize| {
-            let mut p = Rgb::plain(150 + 10 * k, 140, [0; 3]);
-            for y in 0..p.h {
-                for x in 0..p.w {
-                    let v = ((x * (k + 2)) ^ (y * 3)) % 200;
-                    p.set(x, y, [v as f32, (v + 20) as f32, ((x + y) % 256) as f32]);
-                }
-            }
-            Source::new(p)
-        };
-        let scenes = (0..4).map(|k| Scene { picture: picture(k), outlines: Vec::new() }).collect();
-        Library::assemble(scenes, (4..7).map(picture).collect(), Vec::new())
+        testing::library(&[])
     }
 
     fn config() -> SynthConfig {

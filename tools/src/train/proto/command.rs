@@ -1,9 +1,8 @@
 //! `touchstone-tools train proto`: features, training of every learner, figures, report.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 
@@ -20,9 +19,9 @@ use super::moments::Standard;
 use super::outer::{self, Setting, Trained};
 use super::real::{self, RealCategory};
 use super::report::{self, MethodRow, RealRow, Report};
-use crate::progress;
 use crate::synth::Library;
 use crate::train::run_folder::{RunFolder, command_line};
+use crate::{parallel, progress};
 
 /// The features' file in the run folder.
 const FEATURES: &str = "features.safetensors";
@@ -229,33 +228,18 @@ fn train_all(
 ) -> Result<Vec<(Plan, Trained)>> {
     let plans = plans(args);
     let bar = progress::bar((plans.len() * args.episodes) as u64, "episodes");
-    let next = AtomicUsize::new(0);
-    let work = || -> Vec<(usize, Result<Trained>)> {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(plan) = plans.get(number) else { break done };
-            done.push((number, train_one(args, plan, set, (standard, validation), &bar)));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(plans.len());
-    let parts: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|w| w.join().map_err(|_| anyhow!("a training died"))).collect()
-    });
+    let trained = parallel::map(
+        plans.len(),
+        parallel::cores(),
+        || Ok(()),
+        |(), number| {
+            let plan = &plans[number];
+            train_one(args, plan, set, (standard, validation), &bar)
+                .with_context(|| plan.name.clone())
+        },
+    );
     bar.finish_and_clear();
-    let mut all = parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten();
-    let mut trained: Vec<Option<Result<Trained>>> = plans.iter().map(|_| None).collect();
-    all.by_ref().for_each(|(number, result)| trained[number] = Some(result));
-    plans
-        .into_iter()
-        .zip(trained)
-        .map(|(plan, result)| {
-            let result = result.context("a training went missing")?;
-            let result = result.with_context(|| plan.name.clone())?;
-            Ok((plan, result))
-        })
-        .collect()
+    Ok(plans.into_iter().zip(trained?).collect())
 }
 
 fn train_one(

@@ -1,7 +1,5 @@
 //! Features of generated products, through the very encoder that the camera runs.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use anyhow::{Context, Result, anyhow, ensure};
 use touchstone_models::engine::EngineKind;
 use touchstone_models::oneprompt::OnePrompt;
@@ -10,8 +8,8 @@ use touchstone_models::picture::Picture;
 
 use super::features::{FeatureSet, ProductFeatures};
 use crate::export::calibrate::line_config;
-use crate::progress;
 use crate::synth::{Library, Scene, Source, SynthConfig};
+use crate::{parallel, progress};
 
 /// Good and defective parts per product.
 pub const PARTS: (usize, usize) = (20, 8);
@@ -112,32 +110,17 @@ pub fn compute(library: Library, wanted: &Wanted<'_>, origin: String) -> Result<
         })
         .collect();
     let bar = progress::bar(jobs.len() as u64, "features");
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let work = || -> Result<Vec<(usize, ProductFeatures)>> {
-        let mut model = open(wanted.model)?;
-        let mut done = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some((split, index)) = jobs.get(number) else { break };
-            let features = product(&libraries[*split], &config, *index, &mut model);
-            let features = features.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
-            done.push((number, features));
-            bar.inc(1);
-        }
-        Ok(done)
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let parts: Vec<Result<Vec<(usize, ProductFeatures)>>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let died = || Err(anyhow!("a thread that computes features died"));
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|_| died())).collect()
+    let begin = || open(wanted.model);
+    let all = parallel::map(jobs.len(), parallel::cores(), begin, |model, number| {
+        let (split, index) = jobs[number];
+        let features = product(&libraries[split], &config, index, model)?;
+        bar.inc(1);
+        Ok(features)
     });
     bar.finish_and_clear();
-    let mut all = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
-    all.sort_by_key(|(number, _)| *number);
     let mut splits: [Vec<ProductFeatures>; 3] = Default::default();
-    for (number, features) in all {
-        splits[jobs[number].0].push(features);
+    for ((split, _), features) in jobs.iter().zip(all?) {
+        splits[*split].push(features);
     }
     let [train, validation, test] = splits;
     Ok(FeatureSet { inputs, origin, train, validation, test })
