@@ -9,11 +9,15 @@
 //! each prompt is scored against the others and those scores update it ([`several`]).
 
 mod evidence;
+mod law;
 mod several;
+mod tail;
 
 pub use crate::package::ScalarPrior;
 pub use evidence::{Dependence, score_of};
+pub use law::ScoreLaw;
 pub use several::{Enrolled, SeveralPrior};
+pub use tail::TAIL_PARTS_MIN;
 
 use crate::map::Map;
 use crate::student_t::special::{ln_gamma, t_upper_quantile, t_upper_tail};
@@ -195,6 +199,14 @@ impl ScalarPredictive {
     /// The score that a good part exceeds with probability `p`, `0 < p < 1`.
     pub fn threshold(&self, p: f64) -> f64 {
         self.location() + self.scale() * t_upper_quantile(self.dof(), p)
+    }
+
+    /// The predictive after the scores of further good parts.
+    ///
+    /// # Errors
+    /// A score that is not finite.
+    pub fn after(&self, scores: &[f64]) -> Result<ScalarPredictive, CalibrationError> {
+        self.post.predictive(scores)
     }
 
     /// What the predictive is expected to be after `more` further good parts.

@@ -57,6 +57,7 @@ pub fn tiny_card() -> ModelCard {
             grid: [TINY_GRID, TINY_GRID],
             pooled: "pooled".to_string(),
         },
+        embedding: EmbeddingPrior::isotropic(TINY_DIM, 1.0, 0.05),
         fusion: FusionConstants {
             rule: Default::default(),
             change_weight: 1.0,
@@ -73,7 +74,6 @@ pub fn tiny_card() -> ModelCard {
                 local: laws(-1.0),
                 image: laws(0.0),
                 dependence: 0.3,
-                embedding: EmbeddingPrior { lambda: 0.05, kappa0: 1.0 },
             },
             registered: None,
         },

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{eval, export, federated, import, rates, synth, train};
+use crate::{drift, eval, export, federated, import, rates, synth, train};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ pub enum Command {
     Eval(eval::EvalArgs),
     /// Measure stated false-reject rates on good parts of imaginary products.
     Rates(rates::RatesArgs),
+    /// Measure drift warnings: false ones, and how soon a change of lamp, lens or place is told.
+    Drift(drift::DriftArgs),
 }
 
 /// Runs one command line.
@@ -48,5 +50,6 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Import(command) => import::run(command),
         Command::Eval(args) => eval::run(args),
         Command::Rates(args) => rates::run(args),
+        Command::Drift(args) => drift::run(args),
     }
 }

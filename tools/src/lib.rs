@@ -1,8 +1,9 @@
-//! What runs at the desk: change-pair synthesis, training, federation, export and evaluation. The camera
-//! depends on nothing in here.
+//! What runs at the desk: change-pair synthesis, training, federation, export and measuring. The camera depends on
+//! nothing in here.
 
 pub mod backbone;
 pub mod cli;
+pub mod drift;
 pub mod eval;
 pub mod export;
 pub mod federated;

@@ -7,18 +7,20 @@ use proptest::prelude::*;
 const PRIOR: ScalarPrior = ScalarPrior { mu0: -3.0, kappa0: 0.4, nu0: 4.0, lambda0: 1.2 };
 
 /// A repeatable stream of roughly normal numbers (sum of twelve uniforms).
-pub(super) fn normal(seed: u64) -> impl FnMut() -> f64 {
+/// Numbers in 0..1.
+pub(super) fn uniform(seed: u64) -> impl FnMut() -> f64 {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     move || {
-        let mut sum = -6.0;
-        for _ in 0..12 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            sum += (state >> 11) as f64 / (1u64 << 53) as f64;
-        }
-        sum
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
     }
+}
+
+pub(super) fn normal(seed: u64) -> impl FnMut() -> f64 {
+    let mut next = uniform(seed);
+    move || (0..12).map(|_| next()).sum::<f64>() - 6.0
 }
 
 fn products(count: usize, each: usize, centre: f64, between: f64, within: f64) -> Vec<Vec<f64>> {

@@ -280,10 +280,7 @@ impl Embeddings {
         prior: &EmbeddingPrior,
     ) -> Result<Self, InspectError> {
         let wide = |p: &EnrolledPrompt| p.features.pooled().iter().map(|v| f64::from(*v)).collect();
-        let samples: Vec<Vec<f64>> = prompts.iter().map(wide).collect();
-        let dim = samples.first().map_or(0, Vec::len);
-        let prior = LowRankPrior::isotropic(vec![0.0; dim], prior.kappa0, prior.lambda)?;
-        Ok(Self { prior, samples })
+        Ok(Self { prior: prior.prior()?, samples: prompts.iter().map(wide).collect() })
     }
 
     /// The posterior of all prompts.

@@ -105,12 +105,9 @@ impl Inspector {
             })
             .collect();
         let tiles = tiles?;
-        // The worst of several tiles has a law that no single tile's scores tell.
-        let taught = tiles.first().filter(|_| tiles.len() == 1);
-        let drift = DriftWatch::new(taught.into_iter().flat_map(Tile::taught));
         Ok(Inspector {
+            drift: watch(&tiles),
             tiles,
-            drift,
             field,
             locator,
             rate,
@@ -118,6 +115,27 @@ impl Inspector {
             grid: settings.tiles,
             model,
         })
+    }
+
+    /// Learns what good parts score from `further` ones, in place of those that were given before: a rate of a few
+    /// parts per million needs more good parts than prompts. They are judged as any part, so that each counts in
+    /// full, unlike prompts, which are compared with what they resemble; from [`TAIL_PARTS_MIN`] on the tail is
+    /// theirs, too.
+    ///
+    /// # Errors
+    /// A part that cannot be compared with the prompts; nothing is learned then.
+    pub fn calibrate(&mut self, further: &[Picture]) -> Result<(), InspectError> {
+        let mut tiles: Vec<Vec<Statistics>> = vec![Vec::new(); self.tiles.len()];
+        for part in further {
+            let seen = self.statistics(part)?;
+            tiles.iter_mut().zip(seen).for_each(|(tile, statistics)| tile.push(statistics));
+        }
+        let share = self.rate.probability() / self.tiles.len() as f64;
+        for (tile, further) in self.tiles.iter_mut().zip(tiles) {
+            tile.calibrate(further, share)?;
+        }
+        self.drift = watch(&self.tiles);
+        Ok(())
     }
 
     /// Judges a part. Never fails: whatever goes wrong rejects the part with the reason.
@@ -311,6 +329,12 @@ impl Inspector {
         }
         regions(fused, area, level.min(REGION_FALLBACK * fused.max()), 0)
     }
+}
+
+/// Begins to watch for drift. The worst of several tiles has a law that no single tile's scores tell.
+fn watch(tiles: &[Tile]) -> DriftWatch {
+    let taught = tiles.first().filter(|_| tiles.len() == 1);
+    DriftWatch::new(taught.into_iter().flat_map(Tile::taught))
 }
 
 /// The mean of two maps of one area, at the finer one's size.

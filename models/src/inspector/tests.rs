@@ -54,9 +54,11 @@ position_weight = 0.5
 region_level = 0.3
 [calibration.usual]
 dependence = 0.3
-[calibration.usual.embedding]
-lambda = 0.01
+[embedding]
 kappa0 = 0.01
+nu0 = 10.0
+mu0 = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+diagonal = [0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]
 [training]
 sources = ["none"]
 seed = 0
@@ -593,4 +595,24 @@ fn a_turned_part_is_seen_in_tiles_as_well() {
     let share =
         map.values.iter().filter(|v| **v >= inside).count() as f64 / map.values.len() as f64;
     assert!(inside > 0.3 && share < 0.05, "{inside} {share}");
+}
+
+#[test]
+fn further_good_parts_teach_what_is_usual() {
+    let (model, _) = model();
+    let prompts: Vec<Picture> = (0..4).map(|i| part(i, 64, 64, None)).collect();
+    let mut inspector = Inspector::new(model, &prompts, Settings::default()).expect("enrolled");
+    // Good parts with a bright corner that no prompt has: strange until they were seen.
+    let corner = Rect { x: 4, y: 4, w: 6, h: 6 };
+    let odd = |seed| part(seed, 64, 64, Some(corner));
+    let before = inspector.inspect(&odd(50));
+    let further: Vec<Picture> = (60..72).map(odd).collect();
+    inspector.calibrate(&further).expect("calibrated");
+    let after = inspector.inspect(&odd(50));
+    assert!(after.p_value > 100.0 * before.p_value, "{} {}", before.p_value, after.p_value);
+    // Learning again forgets what was learned; a part of another shape is no good part.
+    inspector.calibrate(&[]).expect("calibrated");
+    assert_eq!(inspector.inspect(&odd(50)).p_value, before.p_value);
+    inspector.calibrate(&[part(1, 64, 32, None)]).expect_err("another shape");
+    assert_eq!(inspector.inspect(&odd(50)).p_value, before.p_value);
 }

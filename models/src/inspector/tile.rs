@@ -7,7 +7,7 @@ use super::enrol::{
 use super::maps::{Joined, Maps};
 use super::settings::{InspectError, Settings};
 use crate::calibration::{
-    Dependence, ScalarPredictive, ScalarPrior, SeveralPrior, image_statistic, sigmoid,
+    CalibrationError, Dependence, ScalarPrior, ScoreLaw, SeveralPrior, image_statistic, sigmoid,
 };
 use crate::map::Map;
 use crate::oneprompt::OnePrompt;
@@ -35,16 +35,43 @@ pub(super) struct Tile {
     masks: Masks,
     position: PositionPosterior,
     image: LowRankPosterior,
-    change_law: ScalarPredictive,
-    position_law: ScalarPredictive,
-    local_law: ScalarPredictive,
-    image_law: ScalarPredictive,
+    expected: Expected,
     /// Where a good part's position statistic lies, for joining maps.
     usual: f64,
     pub(super) left_out: LeaveOneOut,
+    /// Of good parts that are no prompts.
+    further: Vec<Statistics>,
     levels: Levels,
     /// The query's pooled features in f64, kept to spare an allocation per part.
     pooled: Vec<f64>,
+}
+
+/// The law of each statistic of a good part.
+struct Expected {
+    change: ScoreLaw,
+    position: ScoreLaw,
+    local: ScoreLaw,
+    image: ScoreLaw,
+}
+
+impl Expected {
+    /// From the prompts, each without itself, and `further` good parts.
+    fn new(
+        laws: &Laws,
+        left_out: &[Statistics],
+        further: &[Statistics],
+    ) -> Result<Expected, CalibrationError> {
+        let law = |card: &ScoreLaws, score: fn(&Statistics) -> f64| {
+            let of = |all: &[Statistics]| all.iter().map(score).collect::<Vec<f64>>();
+            ScoreLaw::new(card, &of(left_out), &of(further))
+        };
+        Ok(Expected {
+            change: law(&laws.change, |s| s.change)?,
+            position: law(&laws.position, |s| s.position)?,
+            local: law(&laws.local, |s| s.local)?,
+            image: law(&laws.image, |s| s.image)?,
+        })
+    }
 }
 
 /// Maps and image statistic of one tile of a query, masked, not yet judged.
@@ -81,19 +108,13 @@ impl Tile {
         share: f64,
     ) -> Result<Tile, InspectError> {
         let positions = enrol_positions(&prompts, laws.reach)?;
-        let embeddings = Embeddings::new(&prompts, &laws.embedding)?;
+        let embeddings = Embeddings::new(&prompts, &model.card().embedding)?;
         let image = embeddings.posterior()?;
         let known = (&positions, &embeddings);
         let left_out = leave_one_out(model, &prompts, known, (&masks, &laws), &cut)?;
-        let law = |laws: &ScoreLaws, score: fn(&Statistics) -> f64| {
-            let scores: Vec<f64> = left_out.scores.iter().map(score).collect();
-            if scores.is_empty() { laws.one.predictive(&[]) } else { laws.several.law(&scores) }
-        };
-        let change_law = law(&laws.change, |s| s.change)?;
-        let position_law = law(&laws.position, |s| s.position)?;
-        let local_law = law(&laws.local, |s| s.local)?;
-        let image_law = law(&laws.image, |s| s.image)?;
-        let usual = law(&laws.level, |s| s.position)?.location();
+        let expected = Expected::new(&laws, &left_out.scores, &[])?;
+        let peaks: Vec<f64> = left_out.scores.iter().map(|s| s.position).collect();
+        let usual = ScoreLaw::new(&laws.level, &peaks, &[])?.location();
         Ok(Tile {
             cut,
             laws,
@@ -101,28 +122,41 @@ impl Tile {
             position: positions.posterior()?,
             pooled: vec![0.0; image.dim()],
             image,
-            levels: levels(&change_law, &position_law, share),
-            change_law,
-            position_law,
-            local_law,
-            image_law,
+            levels: levels(&expected, share),
+            expected,
             usual,
             prompts,
             left_out,
+            further: Vec::new(),
         })
     }
 
-    /// `[local, image]` statistics that good parts like the prompts would have had if they were new.
+    /// `[local, image]` statistics of the further good parts, and those that the prompts would have had if they
+    /// were new.
     pub(super) fn taught(&self) -> impl Iterator<Item = [f64; 2]> {
         let scores = &self.left_out.scores;
         let gap = |laws: &ScoreLaws| laws.several.gap_among(scores.len());
         let (local, image) = (gap(&self.laws.local), gap(&self.laws.image));
-        scores.iter().map(move |s| [s.local + local, s.image + image])
+        let prompts = scores.iter().map(move |s| [s.local + local, s.image + image]);
+        prompts.chain(self.further.iter().map(|s| [s.local, s.image]))
     }
 
     /// Changes the tile's part of the false-reject rate.
     pub(super) fn set_share(&mut self, share: f64) {
-        self.levels = levels(&self.change_law, &self.position_law, share);
+        self.levels = levels(&self.expected, share);
+    }
+
+    /// Learns what good parts score from `further` ones that are no prompts. Where maps are joined stays: the
+    /// statistics were made with it.
+    pub(super) fn calibrate(
+        &mut self,
+        further: Vec<Statistics>,
+        share: f64,
+    ) -> Result<(), CalibrationError> {
+        self.expected = Expected::new(&self.laws, &self.left_out.scores, &further)?;
+        self.further = further;
+        self.set_share(share);
+        Ok(())
     }
 
     /// Compares the tile of the part that the model has taken in, lying at `place`.
@@ -170,16 +204,17 @@ impl Tile {
 
     /// What the witnesses say of this tile.
     pub(super) fn testify(&self, look: &Look, joined: &Joined) -> WitnessReport {
-        let of = |law: &ScalarPredictive, statistic: f64| Testimony {
+        let of = |law: &ScoreLaw, statistic: f64| Testimony {
             statistic,
             p_value: law.upper_tail(statistic),
         };
         let Statistics { change, position, local, image } = joined.statistics(look.image);
-        let image = of(&self.image_law, image);
+        let expected = &self.expected;
+        let image = of(&expected.image, image);
         WitnessReport {
-            change: of(&self.change_law, change),
-            position: of(&self.position_law, position),
-            joint: self.together(of(&self.local_law, local), image),
+            change: of(&expected.change, change),
+            position: of(&expected.position, position),
+            joint: self.together(of(&expected.local, local), image),
             image,
         }
     }
@@ -198,7 +233,7 @@ impl Tile {
     /// parts, if its whole picture is ordinary.
     pub(super) fn objects(&self, local: f64, more: usize, rate: f64) -> bool {
         const ORDINARY: f64 = 0.5;
-        let p_value = self.local_law.expected_after(more).upper_tail(local);
+        let p_value = self.expected.local.upper_tail_after(more, local);
         let say = |p_value| Testimony { statistic: local, p_value };
         self.together(say(p_value), say(ORDINARY)).p_value <= rate
     }
@@ -242,11 +277,11 @@ impl Tile {
 
 /// Where specks begin to be judged by their size: far below what any map rejects alone, because the joint
 /// witness adds up what each finds a little strange.
-fn levels(change: &ScalarPredictive, position: &ScalarPredictive, rate: f64) -> Levels {
+fn levels(expected: &Expected, rate: f64) -> Levels {
     const STRANGE: f64 = 0.05;
     let rate = rate.max(STRANGE);
     Levels {
-        change: sigmoid(change.threshold(rate)) as f32,
-        position: position.threshold(rate).exp() as f32,
+        change: sigmoid(expected.change.threshold(rate)) as f32,
+        position: expected.position.threshold(rate).exp() as f32,
     }
 }

@@ -16,6 +16,9 @@ pub const GRAPH_TENSORS_MAX: usize = 32;
 /// Largest side of an encoder's input, in pixels.
 pub const INPUT_SIDE_MAX: u32 = 2048;
 
+/// Most directions of the embedding's prior.
+pub const EMBEDDING_DIRECTIONS_MAX: usize = 64;
+
 /// Smallest side of an encoder's input, in pixels.
 pub const INPUT_SIDE_MIN: u32 = 16;
 
@@ -37,6 +40,8 @@ pub struct ModelCard {
     pub segment: SegmentGraph,
     /// Which of the encoder's tensors the Student-t witness reads.
     pub features: FeatureTensors,
+    /// What whole-picture embeddings of good parts look like before any part of this product was seen.
+    pub embedding: EmbeddingPrior,
     /// How the witnesses are weighed.
     pub fusion: FusionConstants,
     /// What scores of good parts look like before any part of this product was seen.
@@ -150,8 +155,6 @@ pub struct Laws {
     pub image: ScoreLaws,
     /// How much alike good parts' local and image p-values are: the correlation of their logarithms, 0..1.
     pub dependence: f64,
-    /// Prior of the whole-picture embedding.
-    pub embedding: EmbeddingPrior,
 }
 
 /// The law of one scalar statistic.
@@ -193,14 +196,22 @@ pub struct ScalarPrior {
     pub lambda0: f64,
 }
 
-/// Prior of the image-level posterior.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Normal-inverse-Wishart prior of the image-level posterior, learned from other products (BayPrAnoMeta section
+/// 4.7): `Lambda0 = diag(diagonal) + sum v v^T` over the directions `v`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingPrior {
-    /// Isotropic scale, > 0.
-    pub lambda: f64,
     /// How many pictures the prior mean is worth, > 0.
     pub kappa0: f64,
+    /// Degrees of freedom, above the length of the embedding less one.
+    pub nu0: f64,
+    /// Prior mean, one value per dimension.
+    pub mu0: Vec<f64>,
+    /// What each dimension varies by on its own, > 0.
+    pub diagonal: Vec<f64>,
+    /// In which directions good parts vary together, each with its strength as its length; may be none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directions: Vec<Vec<f64>>,
 }
 
 /// Where the weights come from.

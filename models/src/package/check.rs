@@ -4,6 +4,7 @@ use super::card::*;
 use crate::files::is_safe_name;
 use crate::recipe::Registration;
 use crate::student_t::position::POSITION_REACH_MAX;
+use crate::student_t::{LowRankPrior, PriorScale, StudentTError};
 use crate::tensor::{TensorSpec, elements};
 use std::fmt;
 
@@ -70,6 +71,10 @@ impl ModelCard {
         self.segment_inputs()?;
         self.check_segment_outputs()?;
         self.check_features()?;
+        let dim = self
+            .encode_output(&self.features.pooled)
+            .map_or(0, |index| self.encode.outputs[index].shape.last().copied().unwrap_or(0));
+        self.embedding.check(dim)?;
         self.fusion.check()?;
         self.calibration.check()?;
         for (i, figure) in self.figures.iter().enumerate() {
@@ -238,10 +243,50 @@ impl Laws {
         self.image.check(&format!("{table}.image"))?;
         let why = format!("{} is not in 0..=1", self.dependence);
         let sound = (0.0..=1.0).contains(&self.dependence);
-        ensure(sound, &format!("{table}.dependence"), why)?;
-        let EmbeddingPrior { lambda, kappa0 } = self.embedding;
-        positive(&format!("{table}.embedding.lambda"), lambda)?;
-        positive(&format!("{table}.embedding.kappa0"), kappa0)
+        ensure(sound, &format!("{table}.dependence"), why)
+    }
+}
+
+impl EmbeddingPrior {
+    /// Nothing known but how much pictures of good parts differ: the same variance in each of `dim` dimensions,
+    /// `lambda` on average, from as much as one picture.
+    pub fn isotropic(dim: usize, kappa0: f64, lambda: f64) -> EmbeddingPrior {
+        EmbeddingPrior {
+            kappa0,
+            nu0: dim as f64 + 2.0,
+            mu0: vec![0.0; dim],
+            diagonal: vec![lambda; dim],
+            directions: Vec::new(),
+        }
+    }
+
+    /// As the prior of a posterior.
+    ///
+    /// # Errors
+    /// Values that no prior has; a checked card has none.
+    pub fn prior(&self) -> Result<LowRankPrior, StudentTError> {
+        let scale = PriorScale::Factors {
+            diagonal: self.diagonal.clone(),
+            directions: self.directions.clone(),
+        };
+        LowRankPrior::new(self.mu0.clone(), self.kappa0, self.nu0, scale)
+    }
+
+    /// Checks it for embeddings of `dim` values.
+    fn check(&self, dim: usize) -> Result<(), CardError> {
+        let given = self.directions.len();
+        let why =
+            format!("lists {given} directions; at most {EMBEDDING_DIRECTIONS_MAX} are possible");
+        ensure(given <= EMBEDDING_DIRECTIONS_MAX, "embedding.directions", why)?;
+        ensure(
+            self.mu0.len() == dim,
+            "embedding.mu0",
+            format!("has {} values; embeddings have {dim}", self.mu0.len()),
+        )?;
+        self.prior().map(drop).map_err(|e| CardError::Value {
+            key: "embedding".to_string(),
+            why: format!("is no prior: {e}"),
+        })
     }
 }
 

@@ -137,7 +137,13 @@ fn values_that_cannot_be_right_are_named_by_key() {
             c.calibration.usual.image.several.weight = 1.5
         }),
         ("calibration.usual.dependence", |c| c.calibration.usual.dependence = -0.1),
-        ("calibration.usual.embedding.lambda", |c| c.calibration.usual.embedding.lambda = f64::NAN),
+        ("embedding", |c| c.embedding.diagonal[0] = f64::NAN),
+        ("embedding", |c| c.embedding.directions = vec![vec![1.0]]),
+        ("embedding", |c| c.embedding.nu0 = 1.0),
+        ("embedding.mu0", |c| c.embedding.mu0.clear()),
+        ("embedding.directions", |c| {
+            c.embedding.directions = vec![vec![]; EMBEDDING_DIRECTIONS_MAX + 1]
+        }),
     ];
     for (expected, change) in cases {
         let mut card = tiny_card();

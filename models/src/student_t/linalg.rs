@@ -86,9 +86,11 @@ impl Cholesky {
 
 /// A direction with its weight: eigenvalue with eigenvector, or singular value with left vector.
 #[derive(Debug, Clone)]
-pub(crate) struct Direction {
-    pub(crate) value: f64,
-    pub(crate) unit: Vec<f64>,
+pub struct Direction {
+    /// The weight.
+    pub value: f64,
+    /// Of length one.
+    pub unit: Vec<f64>,
 }
 
 /// Singular values and left singular vectors of the matrix whose columns are given, by one-sided
@@ -143,8 +145,9 @@ fn rotation(aa: f64, bb: f64, ab: f64) -> (f64, f64) {
     (c, c * t)
 }
 
-/// Eigenvalues and eigenvectors of a symmetric matrix by cyclic Jacobi, largest value first.
-pub(crate) fn symmetric_eigen(dim: usize, a: &[f64]) -> Vec<Direction> {
+/// Eigenvalues and eigenvectors of a symmetric `dim x dim` matrix, row-major, by cyclic Jacobi; largest value
+/// first.
+pub fn symmetric_eigen(dim: usize, a: &[f64]) -> Vec<Direction> {
     let mut a = a.to_vec();
     // Rows of `v` are the eigenvectors: rotating rows keeps memory access straight.
     let mut v = vec![0.0; dim * dim];

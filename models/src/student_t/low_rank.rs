@@ -17,9 +17,16 @@ pub enum PriorScale {
     Isotropic(f64),
     /// `diag(l)`, every entry positive.
     Diagonal(Vec<f64>),
+    /// `diag(l) + sum v v^T`: the directions in which good parts of all products vary most.
+    Factors {
+        /// `l`, every entry positive.
+        diagonal: Vec<f64>,
+        /// The `v`, with their lengths.
+        directions: Vec<Vec<f64>>,
+    },
 }
 
-/// Prior with a diagonal `Lambda0`.
+/// Prior whose `Lambda0` is diagonal, or diagonal and a few directions.
 #[derive(Debug, Clone)]
 pub struct LowRankPrior {
     mu: Vec<f64>,
@@ -31,6 +38,8 @@ pub struct LowRankPrior {
     shrink: Option<Vec<f64>>,
     /// `sum log l` for a diagonal prior, else 0.
     logdet_scale: f64,
+    /// Directions of `Lambda0` itself, in the scaled coordinates.
+    span: Vec<Direction>,
 }
 
 impl LowRankPrior {
@@ -48,18 +57,28 @@ impl LowRankPrior {
         vector("mu0", &mu, dim)?;
         positive("kappa0", kappa)?;
         positive("nu0 - D + 1", nu - dim as f64 + 1.0)?;
-        let (lambda, shrink, logdet_scale) = match scale {
-            PriorScale::Isotropic(lambda) => (positive("lambda", lambda)?, None, 0.0),
-            PriorScale::Diagonal(l) => {
-                vector("diagonal of Lambda0", &l, dim)?;
-                for &value in &l {
-                    positive("diagonal of Lambda0", value)?;
-                }
-                let logdet = l.iter().map(|v| v.ln()).sum();
-                (1.0, Some(l.iter().map(|v| 1.0 / v.sqrt()).collect()), logdet)
+        let (diagonal, directions) = match scale {
+            PriorScale::Isotropic(lambda) => {
+                let lambda = positive("lambda", lambda)?;
+                let (shrink, span) = (None, Vec::new());
+                return Ok(Self { mu, kappa, nu, lambda, shrink, logdet_scale: 0.0, span });
             }
+            PriorScale::Diagonal(diagonal) => (diagonal, Vec::new()),
+            PriorScale::Factors { diagonal, directions } => (diagonal, directions),
         };
-        Ok(Self { mu, kappa, nu, lambda, shrink, logdet_scale })
+        vector("diagonal of Lambda0", &diagonal, dim)?;
+        for &value in &diagonal {
+            positive("diagonal of Lambda0", value)?;
+        }
+        let logdet_scale = diagonal.iter().map(|v| v.ln()).sum();
+        let shrink: Vec<f64> = diagonal.iter().map(|v| 1.0 / v.sqrt()).collect();
+        let mut columns = directions;
+        for column in &mut columns {
+            vector("direction of Lambda0", column, dim)?;
+            column.iter_mut().zip(&shrink).for_each(|(v, s)| *v *= s);
+        }
+        let (shrink, span) = (Some(shrink), left_svd(columns));
+        Ok(Self { mu, kappa, nu, lambda: 1.0, shrink, logdet_scale, span })
     }
 
     /// `Lambda0 = lambda I`, `nu0 = D + 2`.
@@ -95,7 +114,8 @@ impl LowRankPrior {
         let kappa = self.kappa + k;
         let mean: Vec<f64> =
             (0..dim).map(|d| samples.iter().map(|x| x[d]).sum::<f64>() / k).collect();
-        let mut columns: Vec<Vec<f64>> = samples.iter().map(|x| self.offset(x, &mean)).collect();
+        let mut columns = scaled(&self.span);
+        columns.extend(samples.iter().map(|x| self.offset(x, &mean)));
         let weight = (self.kappa * k / kappa).sqrt();
         let mut shift = self.offset(&mean, &self.mu);
         shift.iter_mut().for_each(|v| *v *= weight);
@@ -110,11 +130,17 @@ impl LowRankPrior {
         })
     }
 
+    /// `log |lambda I + U U^T|` for directions of U, back in the coordinates of the samples.
+    fn logdet(&self, span: &[Direction]) -> f64 {
+        let spread: f64 = span.iter().map(|d| (d.value * d.value / self.lambda).ln_1p()).sum();
+        self.dim() as f64 * self.lambda.ln() + self.logdet_scale + spread
+    }
+
     /// `log p(X)`, the marginal likelihood of a batch (4.7).
     pub fn log_evidence(&self, samples: &[Vec<f64>]) -> Result<f64, StudentTError> {
         let post = self.posterior(samples)?;
         let (dim, d, k) = (self.dim(), self.dim() as f64, samples.len() as f64);
-        let logdet0 = d * self.lambda.ln() + self.logdet_scale;
+        let logdet0 = self.logdet(&self.span);
         Ok(-k * d / 2.0 * std::f64::consts::PI.ln() + ln_multigamma(dim, post.nu / 2.0)
             - ln_multigamma(dim, self.nu / 2.0)
             + self.nu / 2.0 * logdet0
@@ -162,9 +188,7 @@ impl LowRankPosterior {
 
     /// `log |Lambda_n|`.
     pub fn logdet(&self) -> f64 {
-        let lambda = self.prior.lambda;
-        let spread: f64 = self.span.iter().map(|d| (d.value * d.value / lambda).ln_1p()).sum();
-        self.dim() as f64 * lambda.ln() + self.prior.logdet_scale + spread
+        self.prior.logdet(&self.span)
     }
 
     /// The law of one further sample, without its location (4.4).
@@ -233,8 +257,7 @@ impl LowRankPosterior {
         let weight = (self.kappa / (self.kappa + 1.0)).sqrt();
         let mut e = self.prior.offset(x, &self.mu);
         e.iter_mut().for_each(|v| *v *= weight);
-        let mut columns: Vec<Vec<f64>> =
-            self.span.drain(..).map(|d| d.unit.iter().map(|u| u * d.value).collect()).collect();
+        let mut columns = scaled(&self.span);
         columns.push(e);
         self.span = left_svd(columns);
         for (m, a) in self.mu.iter_mut().zip(x) {
@@ -286,6 +309,11 @@ impl LowRankPosterior {
         self.nu -= 1.0;
         Ok(())
     }
+}
+
+/// The columns of U: directions with their strengths.
+fn scaled(span: &[Direction]) -> Vec<Vec<f64>> {
+    span.iter().map(|d| d.unit.iter().map(|u| u * d.value).collect()).collect()
 }
 
 /// The directions of `span` mixed by `weights`.

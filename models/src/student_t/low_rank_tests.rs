@@ -115,6 +115,34 @@ fn diagonal_prior_equals_dense() {
 }
 
 #[test]
+fn a_prior_with_directions_equals_dense() {
+    let dim = 6;
+    let diagonal: Vec<f64> = (1..=dim).map(|i| 0.3 * i as f64).collect();
+    let directions = samples(dim, 2, 41);
+    let mut matrix = vec![0.0; dim * dim];
+    for i in 0..dim {
+        matrix[i * dim + i] = diagonal[i];
+    }
+    directions.iter().for_each(|v| add_outer(&mut matrix, v, 1.0));
+    let (mu, xs) = (vec![0.2; dim], samples(dim, 4, 5));
+    let dense = NiwPrior::new(mu.clone(), 0.3, 9.5, matrix).expect("valid");
+    let scale = PriorScale::Factors { diagonal, directions };
+    let low = LowRankPrior::new(mu, 0.3, 9.5, scale).expect("valid");
+    let p = dense.posterior(&xs).and_then(|p| p.predictive()).expect("dense");
+    let mut q = low.posterior(&xs).expect("low rank");
+    let point = vec![0.7; dim];
+    assert!(close(p.delta(&point), q.delta(&point), 1e-11));
+    assert!(close(p.log_t(&point), q.log_t(&point), 1e-11));
+    let (a, b) = (dense.log_evidence(&xs).expect("dense"), low.log_evidence(&xs).expect("low"));
+    assert!(close(a, b, 1e-11), "{a} {b}");
+    // One more and taken out again: the prior's own directions stay.
+    let before = q.delta(&point);
+    q.add(&point).expect("added");
+    q.remove(&point).expect("removed");
+    assert!(close(q.delta(&point), before, 1e-8), "{} {before}", q.delta(&point));
+}
+
+#[test]
 fn identical_samples_and_the_wrong_length_are_no_trouble() {
     let low = LowRankPrior::isotropic(vec![0.0; 5], 0.01, 1e-3)
         .and_then(|p| p.posterior(&vec![vec![1.0; 5]; 3]))

@@ -34,6 +34,7 @@ mod golden;
 use std::fmt;
 
 pub use diagonal::{DiagonalPosterior, DiagonalPrior};
+pub use linalg::{Direction, symmetric_eigen};
 pub use low_rank::{LowRankPosterior, LowRankPrior, PriorScale};
 pub use merge::{merge, unmerge};
 pub use niw::{NiwPrior, Posterior};

@@ -22,6 +22,10 @@ pub struct EvalArgs {
     /// Good pictures to enrol per category (several numbers: one run each).
     #[arg(long, value_delimiter = ',', default_value = "1", value_parser = one_to::<PROMPTS_MAX>)]
     pub k: Vec<usize>,
+    /// Further good pictures per category, as far as there are, that the product learns from what good parts score,
+    /// as from those that `teach` was shown and did not keep.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub further: usize,
     /// Model package: a name or a folder.
     #[arg(long, default_value = touchstone_models::package::DEFAULT_MODEL)]
     pub model: String,

@@ -64,7 +64,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     for &k in &args.k {
         let enough = enough_prompts(&categories, k);
-        let plan = Plan::new(&enough, k);
+        let plan = Plan::new(&enough, k, args.further);
         let setup = setup(args, &make, &variants, k);
         let bar = progress::bar(plan.tasks.len() as u64, "eval");
         let measured = runner::run(&plan, &setup, &bar);

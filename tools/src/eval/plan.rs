@@ -54,6 +54,8 @@ pub struct Plan<'a> {
     pub categories: &'a [Category],
     /// Good pictures per category.
     pub k: usize,
+    /// Further good pictures per category that tell what good ones score.
+    further: usize,
     /// The tasks.
     pub tasks: Vec<Task>,
     next: AtomicUsize,
@@ -61,14 +63,22 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Plans a run with `k` good pictures; every category must have that many or be paired.
-    pub fn new(categories: &'a [Category], k: usize) -> Self {
+    /// Plans a run with `k` good pictures; every category must have that many or be paired. So many `further`
+    /// ones, as far as there are, tell what good ones score.
+    pub fn new(categories: &'a [Category], k: usize, further: usize) -> Self {
         let tasks = categories
             .iter()
             .enumerate()
-            .flat_map(|(index, category)| tasks(index, category, k))
+            .flat_map(|(index, category)| tasks(index, category, k, further))
             .collect();
-        Self { categories, k, tasks, next: AtomicUsize::new(0), stopped: AtomicBool::new(false) }
+        Self {
+            categories,
+            k,
+            further,
+            tasks,
+            next: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        }
     }
 
     /// The next task that nobody has taken.
@@ -110,6 +120,18 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Good pictures that are not enrolled and tell what good ones score.
+    pub fn further(&self, enrolment: Enrolment) -> impl Iterator<Item = &'a Path> {
+        let (category, count) = match enrolment {
+            Enrolment::Category(category) | Enrolment::Without(category, _) => {
+                (category, self.further)
+            }
+            Enrolment::Pair(category, _) => (category, 0),
+        };
+        let train = &self.categories[category].train;
+        train.iter().skip(self.k).take(count).map(PathBuf::as_path)
+    }
+
     /// The picture of a task, and its folder in outputs.
     pub fn picture(&self, task: &Task) -> (&'a Path, &'a str) {
         let category = &self.categories[task.category];
@@ -125,7 +147,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn tasks(index: usize, category: &Category, k: usize) -> Vec<Task> {
+fn tasks(index: usize, category: &Category, k: usize, further: usize) -> Vec<Task> {
     let mut tasks = Vec::new();
     let mut held_out = |enrolment, picture| {
         tasks.push(Task {
@@ -135,11 +157,12 @@ fn tasks(index: usize, category: &Category, k: usize) -> Vec<Task> {
             slot: tasks.len(),
         });
     };
-    let spare = category.train.len().saturating_sub(k);
+    let used = k + further;
+    let spare = category.train.len().saturating_sub(used);
     if !category.has_picture_metrics() || category.is_paired() {
         // Nothing would use a threshold.
     } else if spare >= HELD_OUT_MIN {
-        (k..category.train.len())
+        (used..category.train.len())
             .take(HELD_OUT_MAX)
             .for_each(|i| held_out(Enrolment::Category(index), i));
     } else if category.train.len().min(k) >= LEAVE_OUT_MIN {
@@ -172,7 +195,7 @@ mod tests {
     #[test]
     fn spare_good_pictures_are_held_out() {
         let (_root, categories) = category(5, 5);
-        let plan = Plan::new(&categories, 2);
+        let plan = Plan::new(&categories, 2, 0);
         assert_eq!(plan.counts(0), (3, 11));
         assert_eq!(plan.tasks[0].look, Look::HeldOut(2));
         assert_eq!(plan.prompts(plan.tasks[0].enrolment).len(), 2);
@@ -180,9 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn further_good_pictures_are_neither_enrolled_nor_held_out() {
+        let (_root, categories) = category(7, 5);
+        let plan = Plan::new(&categories, 2, 3);
+        assert_eq!(plan.counts(0).0, 2);
+        assert_eq!(plan.tasks[0].look, Look::HeldOut(5));
+        let further: Vec<_> = plan.further(Enrolment::Category(0)).collect();
+        assert!(further.len() == 3 && further[0].ends_with("002.png"), "{further:?}");
+        assert_eq!(plan.further(Enrolment::Pair(0, 1)).count(), 0);
+    }
+
+    #[test]
     fn with_none_to_spare_each_is_left_out() {
         let (_root, categories) = category(4, 5);
-        let plan = Plan::new(&categories, 4);
+        let plan = Plan::new(&categories, 4, 0);
         assert_eq!(plan.counts(0), (4, 11));
         let prompts = plan.prompts(plan.tasks[1].enrolment);
         assert_eq!(prompts.len(), 3);
@@ -192,9 +226,9 @@ mod tests {
     #[test]
     fn no_threshold_where_nothing_would_use_it() {
         let (_root, categories) = category(5, 2);
-        assert_eq!(Plan::new(&categories, 1).counts(0), (0, 8));
+        assert_eq!(Plan::new(&categories, 1, 0).counts(0), (0, 8));
         let (_root, categories) = category(2, 5);
-        assert_eq!(Plan::new(&categories, 1).counts(0), (0, 11));
+        assert_eq!(Plan::new(&categories, 1, 0).counts(0), (0, 11));
     }
 
     #[test]
@@ -202,7 +236,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         testing::write_paired(root.path());
         let categories = discover(root.path(), &[]).unwrap();
-        let plan = Plan::new(&categories, 5);
+        let plan = Plan::new(&categories, 5, 0);
         assert_eq!(plan.counts(0), (0, 4));
         let prompts = plan.prompts(plan.tasks[2].enrolment);
         assert_eq!(prompts.len(), 1);
@@ -212,7 +246,7 @@ mod tests {
     #[test]
     fn tasks_are_given_out_once_until_stopped() {
         let (_root, categories) = category(1, 5);
-        let plan = Plan::new(&categories, 1);
+        let plan = Plan::new(&categories, 1, 0);
         assert_eq!(plan.take(), Some(plan.tasks[0]));
         assert_eq!(plan.take(), Some(plan.tasks[1]));
         plan.stop();

@@ -257,10 +257,13 @@ impl<'a> Eye<'a> {
                 if *enrolled != Some(task.enrolment) {
                     // Nothing counts as enrolled until it has worked.
                     *enrolled = None;
-                    let paths = self.plan.prompts(task.enrolment);
-                    let prompts: Result<Vec<Picture>, _> =
-                        paths.into_iter().map(Picture::open).collect();
-                    detector.enrol(&prompts?).context("enrolment")?;
+                    let prompts = self.plan.prompts(task.enrolment).into_iter().map(Picture::open);
+                    let further = self.plan.further(task.enrolment).map(Picture::open);
+                    let (prompts, further) = (
+                        prompts.collect::<Result<Vec<_>, _>>()?,
+                        further.collect::<Result<Vec<_>, _>>()?,
+                    );
+                    detector.enrol(&prompts, &further).context("enrolment")?;
                     *enrolled = Some(task.enrolment);
                 }
                 detector.observe(picture)

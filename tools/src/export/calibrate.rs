@@ -6,12 +6,16 @@ use anyhow::{Context, Result, anyhow, ensure};
 use touchstone_models::calibration::{Dependence, Enrolled, ScalarPrior, SeveralPrior};
 use touchstone_models::inspector::{InspectError, Inspector, Settings, Statistics};
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{Calibration, EmbeddingPrior, Laws, ScoreLaws};
+use touchstone_models::package::{Calibration, EmbeddingPrior, Laws, ModelCard, ScoreLaws};
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::Registration;
+use touchstone_models::tensor::TensorSpec;
 
 use crate::progress;
 use crate::synth::{Geometry, Library, Light, SynthConfig};
+use crate::train::prior;
+use crate::train::proto::compute::pooled;
+use crate::train::proto::features::ProductFeatures;
 
 /// Imaginary products, unless somebody asks for fewer.
 pub const PRODUCTS: u64 = 160;
@@ -29,25 +33,47 @@ const SEVERAL_PROMPTS: [usize; 6] = [10, 5, 10, 3, 10, 20];
 const LEVEL_SHARE: usize = 4;
 /// Further good parts of each.
 const SEVERAL_PARTS: usize = 5;
-/// Weight of the prior mean of the pooled embedding: one hundredth of a picture.
-const IMAGE_KAPPA0: f64 = 0.01;
+/// Every so many-th product is one that the embedding's prior is chosen by, and not learned from.
+const CHOOSE_EVERY: usize = 4;
 
-/// Start values that make a card valid before it is calibrated.
-pub fn uncalibrated() -> Calibration {
-    let one = ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 4.0, lambda0: 2.0 };
-    let several = SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, weight: 1.0, prior: one };
-    let laws = ScoreLaws { one, several };
-    let usual = Laws {
-        reach: None,
-        change: laws,
-        position: laws,
-        level: laws,
-        local: laws,
-        image: laws,
-        dependence: 1.0,
-        embedding: EmbeddingPrior { lambda: 1.0, kappa0: IMAGE_KAPPA0 },
-    };
-    Calibration { usual, registered: None }
+/// What is learned from imaginary products, for a model card.
+#[derive(Debug, Clone)]
+pub struct Learned {
+    /// Of whole pictures.
+    pub embedding: EmbeddingPrior,
+    /// Of scores.
+    pub calibration: Calibration,
+}
+
+impl Learned {
+    /// Start values that make a card valid before it is calibrated; `pooled` is the output of the encode graph
+    /// that holds the whole picture's embedding.
+    pub fn nothing(outputs: &[TensorSpec], pooled: &str) -> Learned {
+        let pooled = outputs.iter().find(|output| output.name == pooled);
+        let dim = pooled.and_then(|output| output.shape.last().copied()).unwrap_or(0);
+        let one = ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 4.0, lambda0: 2.0 };
+        let several = SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, weight: 1.0, prior: one };
+        let laws = ScoreLaws { one, several };
+        let usual = Laws {
+            reach: None,
+            change: laws,
+            position: laws,
+            level: laws,
+            local: laws,
+            image: laws,
+            dependence: 1.0,
+        };
+        Learned {
+            embedding: EmbeddingPrior::isotropic(dim, 1.0, 1.0),
+            calibration: Calibration { usual, registered: None },
+        }
+    }
+
+    /// Writes it into a card.
+    pub fn enter(self, card: &mut ModelCard) {
+        card.embedding = self.embedding;
+        card.calibration = self.calibration;
+    }
 }
 
 /// How far a patch's counterpart is looked for where parts are registered: a pose is right within half a
@@ -77,14 +103,15 @@ pub(crate) fn line_config(size: u32, seed: u64) -> SynthConfig {
     }
 }
 
-/// Fits the card's priors on so many imaginary `products`. `load` opens the package with a given calibration.
+/// Fits the card's priors on so many imaginary `products`; the embedding's is learned from them unless it is
+/// given. `load` opens the package with what is known so far, which begins as `known`.
 pub fn fit(
     library: &Library,
-    size: u32,
-    seed: u64,
+    (size, seed): (u32, u64),
     products: u64,
-    load: impl Fn(Calibration) -> Result<OnePrompt>,
-) -> Result<Calibration> {
+    (mut known, given): (Learned, Option<EmbeddingPrior>),
+    load: impl Fn(&Learned) -> Result<OnePrompt>,
+) -> Result<Learned> {
     ensure!(
         (PRODUCTS_MIN..=SEVERAL_FIRST).contains(&products),
         "{products} products to calibrate on: at least {PRODUCTS_MIN} are needed"
@@ -98,13 +125,15 @@ pub fn fit(
         products.push(good_parts(library, &config, index, PARTS + 1)?);
     }
 
-    let mut calibration = uncalibrated();
-    let mut model = load(calibration)?;
-    calibration.usual.embedding.lambda = pooled_variance(&mut model, &products, &bar)?;
-    calibration.registered = Some(Laws { reach: Some(REGISTERED_REACH), ..calibration.usual });
+    known.embedding = match given {
+        Some(embedding) => embedding,
+        None => embedding(&mut load(&known)?, &products, &bar)?,
+    };
+    let usual = known.calibration.usual;
+    known.calibration.registered = Some(Laws { reach: Some(REGISTERED_REACH), ..usual });
     let job = Job { library, config: &config, products: &products, several_products, bar: &bar };
     // One after the other, because both are written to the same place.
-    let models = [load(calibration)?, load(calibration)?];
+    let models = [load(&known)?, load(&known)?];
     let [usual, registered] = std::thread::scope(|scope| {
         let [a, b] = models;
         let registered = scope.spawn(|| job.laws(b, REGISTRATION));
@@ -113,7 +142,8 @@ pub fn fit(
         [usual, registered.join().unwrap_or_else(|_| panicked())]
     });
     bar.finish_and_clear();
-    Ok(Calibration { usual: usual?, registered: Some(registered?) })
+    known.calibration = Calibration { usual: usual?, registered: Some(registered?) };
+    Ok(known)
 }
 
 /// What laws are fitted on.
@@ -277,31 +307,27 @@ pub(crate) fn good_parts(
     parts.map(|rgb| Ok(Picture::from_rgb8(config.size, config.size, rgb)?)).collect()
 }
 
-/// Variance of the pooled embedding among good parts of one product, per dimension: with
-/// nu0 = D + 2 the prior's mean covariance is `lambda I` itself (section 4.1).
-fn pooled_variance(
+/// The prior of whole pictures, learned from `products`.
+fn embedding(
     model: &mut OnePrompt,
     products: &[Vec<Picture>],
     bar: &indicatif::ProgressBar,
-) -> Result<f64> {
-    let (mut squares, mut freedom) = (0.0, 0usize);
+) -> Result<EmbeddingPrior> {
+    let mut features = Vec::new();
     for pictures in products {
-        let mut rows: Vec<Vec<f64>> = Vec::new();
-        for picture in pictures {
-            let features = model.encode(picture).map_err(|e| anyhow!("calibration: {e}"))?;
-            rows.push(features.pooled().iter().map(|v| f64::from(*v)).collect());
-        }
-        for d in 0..rows[0].len() {
-            let mean = rows.iter().map(|r| r[d]).sum::<f64>() / rows.len() as f64;
-            squares += rows.iter().map(|r| (r[d] - mean).powi(2)).sum::<f64>();
-        }
-        freedom += (rows.len() - 1) * rows[0].len();
+        let good = pictures.iter().map(|picture| pooled(model, picture));
+        let good = good.collect::<Result<Vec<_>>>()?;
+        features.push(ProductFeatures { base: String::new(), good, defective: Vec::new() });
         bar.inc(1);
     }
-    let variance = squares / freedom.max(1) as f64;
-    if variance.is_finite() && variance > 0.0 {
-        Ok(variance)
-    } else {
-        Err(anyhow!("the pooled embedding has variance {variance}: the encoder is untrained"))
-    }
+    let length = model.card().embedding.mu0.len();
+    let numbered = features.into_iter().enumerate();
+    let (choose, learn): (Vec<_>, Vec<_>) = numbered.partition(|(i, _)| i % CHOOSE_EVERY == 0);
+    let plain = |list: Vec<(usize, ProductFeatures)>| -> Vec<_> {
+        list.into_iter().map(|(_, product)| product).collect()
+    };
+    let found = prior::learn(length, &plain(learn), &plain(choose))?;
+    let best = found.into_iter().next().context("no prior was learned")?;
+    log::info!("embedding: {}, {:.2} nats a part", best.shape, best.held_out);
+    Ok(best.prior)
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use touchstone_models::engine::EngineKind;
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{Calibration, ModelCard, ModelPackage};
+use touchstone_models::package::{EmbeddingPrior, ModelCard, ModelPackage};
 
-use super::calibrate;
+use super::calibrate::{self, Learned};
 use super::nnef::from_onnx;
 use crate::synth::Library;
 
@@ -57,24 +57,30 @@ impl Graphs {
         OnePrompt::load(package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
     }
 
-    /// The calibration of a package with `card`, on so many imaginary `products`.
+    /// Calibrates `card` on so many imaginary `products`. Its embedding's prior is learned from them, too, unless
+    /// it is `given`.
     ///
     /// # Errors
     /// Pictures or package cannot be used.
     pub fn calibrate(
         &self,
         out: &Path,
-        card: &ModelCard,
+        card: &mut ModelCard,
         library: &Library,
-        seed: u64,
-        products: u64,
-    ) -> Result<Calibration> {
-        with(out, |folder| {
-            let load = |calibration: Calibration| {
-                Graphs::load(&self.write(folder, ModelCard { calibration, ..card.clone() })?)
+        (seed, products): (u64, u64),
+        given: Option<EmbeddingPrior>,
+    ) -> Result<()> {
+        let learned = with(out, |folder| {
+            let load = |known: &Learned| {
+                let mut card = card.clone();
+                known.clone().enter(&mut card);
+                Graphs::load(&self.write(folder, card)?)
             };
-            calibrate::fit(library, card.input.width, seed, products, load)
-        })
+            let known = Learned::nothing(&card.encode.outputs, &card.features.pooled);
+            calibrate::fit(library, (card.input.width, seed), products, (known, given), load)
+        })?;
+        learned.enter(card);
+        Ok(())
     }
 
     /// Says what was written.

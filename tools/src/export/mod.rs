@@ -27,7 +27,8 @@ use crate::progress;
 use crate::synth::Library;
 use crate::train::batch::Scaling;
 use crate::train::oneprompt::adapted as adapted_run;
-use crate::train::{self, RunFolder, RunState, command_line};
+use crate::train::{self, RunFolder, RunState, command_line, prior};
+use calibrate::Learned;
 use draft::Graphs;
 use graphs::Sizes;
 
@@ -50,6 +51,9 @@ pub struct ExportArgs {
     /// Imaginary products to calibrate on. Fewer are quicker and make worse rates.
     #[arg(long, default_value_t = calibrate::PRODUCTS)]
     pub products: u64,
+    /// Prior of whole pictures, from `train prior`. Left out: it is learned from the imaginary products.
+    #[arg(long, requires = "pictures")]
+    pub prior: Option<PathBuf>,
     /// What the pictures are, with licence, for the model card; repeatable.
     #[arg(long)]
     pub source: Vec<String>,
@@ -70,6 +74,9 @@ pub const FUSION: FusionConstants = FusionConstants {
     position_weight: 1.0,
     region_level: 0.5,
 };
+
+/// Name of the whole-picture embedding.
+const POOLED: &str = "pooled";
 
 /// The training framework's map of a query and its prompt, both RGB8.
 type MapOf = Box<dyn FnOnce(&[u8], &[u8]) -> Result<Vec<f32>>>;
@@ -106,12 +113,14 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             anyhow!("{e}\nwithout --pictures the calibration must come from an existing package")
         })?;
         card.calibration = existing.card().calibration;
+        card.embedding = existing.card().embedding.clone();
     }
     let graphs = &exported.graphs;
     if let Some(pictures) = &args.pictures {
         let library = Library::open(pictures, progress::decoding())?;
-        card.calibration =
-            graphs.calibrate(&args.out, &card, &library, state.seed, args.products)?;
+        let prior = args.prior.as_ref();
+        let prior = prior.map(|path| prior::read(path, card.embedding.mu0.len())).transpose()?;
+        graphs.calibrate(&args.out, &mut card, &library, (state.seed, args.products), prior)?;
     }
     let package = graphs.write(&args.out, card)?;
     golden::write(&args.out.join("golden"), args.size, exported.map_of)?;
@@ -179,6 +188,7 @@ fn card(
     commands.push(state.command.clone());
     commands.push(command_line());
     let Scaling { mean, std } = exported.scaling;
+    let Learned { embedding, calibration } = Learned::nothing(&exported.outputs, POOLED);
     let (patches, stride) = exported.patches;
     ModelCard {
         id: id.into(),
@@ -199,10 +209,11 @@ fn card(
         features: FeatureTensors {
             patches: patches.into(),
             grid: [sizes.side(stride) as u32; 2],
-            pooled: "pooled".into(),
+            pooled: POOLED.into(),
         },
+        embedding,
         fusion: FUSION,
-        calibration: calibrate::uncalibrated(),
+        calibration,
         training: Training {
             sources: exported.sources.iter().chain(&args.source).cloned().collect(),
             seed: state.seed,

@@ -14,8 +14,9 @@ use touchstone_models::package::{
 
 use super::checkpoint::Checkpoint;
 use super::efficientnet;
+use crate::export::calibrate::{self, Learned};
 use crate::export::draft::{self, Graphs};
-use crate::export::{FUSION, calibrate, golden};
+use crate::export::{FUSION, golden};
 use crate::progress;
 use crate::synth::Library;
 use crate::train::{batch, command_line};
@@ -74,7 +75,7 @@ pub fn run(args: &MetauasArgs) -> Result<()> {
 
     let mut card = card(&id, args);
     let library = Library::open(&args.pictures, progress::decoding())?;
-    card.calibration = graphs.calibrate(&args.out, &card, &library, args.seed, args.products)?;
+    graphs.calibrate(&args.out, &mut card, &library, (args.seed, args.products), None)?;
     let package = graphs.write(&args.out, card)?;
     let model = Graphs::load(&package)?;
     golden::write(&args.out.join("golden"), args.size, |query, prompt| {
@@ -107,16 +108,14 @@ fn own_map(mut model: OnePrompt, query: &[u8], prompt: &[u8], size: usize) -> Re
 
 fn card(id: &str, args: &MetauasArgs) -> ModelCard {
     let side = args.size as u32;
+    let outputs = graph::encode_outputs(args.size);
+    let Learned { embedding, calibration } = Learned::nothing(&outputs, graph::POOLED);
     ModelCard {
         id: id.into(),
         version: args.version,
         architecture: ARCHITECTURE.into(),
         input: Input { width: side, height: side, mean: batch::MEAN, std: batch::STD },
-        encode: EncodeGraph {
-            file: "encode.nnef.tar".into(),
-            sha256: String::new(),
-            outputs: graph::encode_outputs(args.size),
-        },
+        encode: EncodeGraph { file: "encode.nnef.tar".into(), sha256: String::new(), outputs },
         segment: SegmentGraph {
             file: "segment.nnef.tar".into(),
             sha256: String::new(),
@@ -128,8 +127,9 @@ fn card(id: &str, args: &MetauasArgs) -> ModelCard {
             grid: [side / 8; 2],
             pooled: graph::POOLED.into(),
         },
+        embedding,
         fusion: FUSION,
-        calibration: calibrate::uncalibrated(),
+        calibration,
         training: Training {
             sources: args.source.clone(),
             seed: args.seed,

@@ -38,6 +38,9 @@ pub struct RatesArgs {
     /// Good parts taught; several numbers: a row each
     #[arg(long, value_delimiter = ',', default_values_t = [1, 3, 5, 10])]
     pub k: Vec<usize>,
+    /// Further good parts that are no prompts and tell what good parts score, for each k
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=COUNT_MAX))]
+    pub further: u64,
     /// Products for each k
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=COUNT_MAX))]
     pub products: u64,
@@ -80,11 +83,14 @@ pub fn run(args: &RatesArgs) -> Result<()> {
         let begin = || Ok(Some(OnePrompt::load(&package, EngineKind::Tract, 1)?));
         let products =
             parallel::map(args.products as usize, args.workers, begin, |model, number| {
-                let count = k + args.parts as usize;
+                let further = args.further as usize;
+                let count = k + further + args.parts as usize;
                 let parts = good_parts(&library, &config, PRODUCTS_FIRST + number as u64, count)?;
                 let (prompts, parts) = parts.split_at(k);
+                let (further, parts) = parts.split_at(further);
                 let taken = model.take().context("the model went missing")?;
                 let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
+                inspector.calibrate(further)?;
                 let p_values = parts.iter().map(|part| inspector.inspect(part).p_value).collect();
                 *model = Some(inspector.into_model());
                 bar.inc(1);

@@ -35,4 +35,4 @@ pub use library::{Library, Scene};
 pub use light::{Light, view_light};
 pub use pair::{Pair, SIZE_MAX, SIZE_MIN, SynthConfig};
 pub use product::{Defective, Product};
-pub use raster::{Rgb, Source};
+pub use raster::{Affine, Rgb, Source};

@@ -9,6 +9,7 @@ pub mod encoder;
 pub mod grain;
 mod loss;
 pub mod oneprompt;
+pub mod prior;
 pub mod proto;
 mod report;
 mod run_folder;
@@ -35,6 +36,8 @@ pub enum TrainCommand {
     Grain(grain::GrainArgs),
     /// Train alignment and decoder on synthetic change pairs made from any folder of pictures.
     Oneprompt(oneprompt::OnePromptArgs),
+    /// Learn the prior of the image-level posterior by evidence over many products: no gradients.
+    Prior(prior::PriorArgs),
     /// Meta-train a small head on a package's pooled features (Bayesian Proto-MAML), beside the closed
     /// form, Proto-MAML and MAML on the same episodes.
     Proto(proto::ProtoArgs),
@@ -46,6 +49,7 @@ pub fn run(command: &TrainCommand) -> anyhow::Result<()> {
         TrainCommand::Encoder(args) => encoder::run(args),
         TrainCommand::Grain(args) => grain::run(args),
         TrainCommand::Oneprompt(args) => oneprompt::run(args),
+        TrainCommand::Prior(args) => prior::run(args),
         TrainCommand::Proto(args) => proto::run(args),
     }
 }

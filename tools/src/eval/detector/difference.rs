@@ -54,7 +54,7 @@ impl Views {
 }
 
 impl Detector for Difference {
-    fn enrol(&mut self, prompts: &[Picture]) -> anyhow::Result<()> {
+    fn enrol(&mut self, prompts: &[Picture], _: &[Picture]) -> anyhow::Result<()> {
         self.prompts = prompts.iter().map(Views::of).collect();
         Ok(())
     }
@@ -142,7 +142,7 @@ mod tests {
 
     fn peaks(prompts: &[Picture], query: &Picture) -> Vec<f32> {
         let mut detector = Difference::default();
-        detector.enrol(prompts).unwrap();
+        detector.enrol(prompts, &[]).unwrap();
         let seen = detector.observe(query).unwrap();
         assert_eq!(seen.maps.len(), FORMS.len());
         seen.maps.iter().map(|(_, m)| m.max()).collect()
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn every_form_sees_a_stain_where_it_is() {
         let mut detector = Difference::default();
-        detector.enrol(&[picture(0, 90, false)]).unwrap();
+        detector.enrol(&[picture(0, 90, false)], &[]).unwrap();
         let seen = detector.observe(&picture(0, 90, true)).unwrap();
         for (name, map) in &seen.maps {
             let inside = map.at(136, 136).max(map.at(136, 114)).max(map.at(114, 136));

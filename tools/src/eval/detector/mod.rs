@@ -10,11 +10,11 @@ use super::observation::Observation;
 
 /// Something that judges pictures after seeing good ones.
 pub trait Detector {
-    /// Takes good pictures, in place of those it had.
+    /// Takes good pictures, in place of those it had, and `further` ones that tell what good ones score.
     ///
     /// # Errors
     /// The engine's, with what it was doing.
-    fn enrol(&mut self, prompts: &[Picture]) -> anyhow::Result<()>;
+    fn enrol(&mut self, prompts: &[Picture], further: &[Picture]) -> anyhow::Result<()>;
 
     /// Judges a picture: maps, numbers, perhaps a verdict, all from one pass.
     ///

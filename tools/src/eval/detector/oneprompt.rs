@@ -78,9 +78,9 @@ impl OnePromptDetector {
 }
 
 impl Detector for OnePromptDetector {
-    fn enrol(&mut self, prompts: &[Picture]) -> anyhow::Result<()> {
+    fn enrol(&mut self, prompts: &[Picture], further: &[Picture]) -> anyhow::Result<()> {
         if let Some(product) = self.product.take() {
-            self.product = Some(product.enrolled(prompts)?);
+            self.product = Some(product.enrolled(prompts, further)?);
         }
         if let Some(witnesses) = &mut self.witnesses {
             witnesses.enrol(prompts)?;
@@ -113,7 +113,7 @@ struct Wanted {
 }
 
 impl Product {
-    fn enrolled(self, prompts: &[Picture]) -> anyhow::Result<Self> {
+    fn enrolled(self, prompts: &[Picture], further: &[Picture]) -> anyhow::Result<Self> {
         let (model, wanted) = match self {
             Self::Idle(model, wanted) => (*model, wanted),
             Self::Ready(inspector, wanted) => (inspector.into_model(), wanted),
@@ -122,7 +122,8 @@ impl Product {
         let smallest = wanted.settings.smallest_defect_px;
         let tiles = wanted.tiles.tiles(model.input_size(), size, smallest);
         let settings = Settings { tiles, ..wanted.settings.clone() };
-        let inspector = Inspector::new(model, prompts, settings)?;
+        let mut inspector = Inspector::new(model, prompts, settings)?;
+        inspector.calibrate(further)?;
         Ok(Self::Ready(Box::new(inspector), wanted))
     }
 

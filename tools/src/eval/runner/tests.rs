@@ -10,7 +10,7 @@ struct Oracle {
 }
 
 impl Detector for Oracle {
-    fn enrol(&mut self, prompts: &[Picture]) -> anyhow::Result<()> {
+    fn enrol(&mut self, prompts: &[Picture], _: &[Picture]) -> anyhow::Result<()> {
         self.enrolled = prompts.len();
         Ok(())
     }
@@ -30,7 +30,7 @@ impl Detector for Oracle {
 struct Broken;
 
 impl Detector for Broken {
-    fn enrol(&mut self, _: &[Picture]) -> anyhow::Result<()> {
+    fn enrol(&mut self, _: &[Picture], _: &[Picture]) -> anyhow::Result<()> {
         Ok(())
     }
 
@@ -65,7 +65,7 @@ fn value(measured: &Measured, variant: usize, metric: Metric) -> f64 {
 fn an_oracle_gets_full_marks() {
     let root = folder();
     let categories = discover(root.path(), &[]).unwrap();
-    let plan = Plan::new(&categories, 1);
+    let plan = Plan::new(&categories, 1, 0);
     let make = || Ok(Box::new(Oracle { enrolled: 0 }) as Box<dyn Detector>);
     let variants = [Variant::plain("dark")];
     let bar = ProgressBar::hidden();
@@ -94,7 +94,7 @@ fn an_oracle_gets_full_marks() {
 fn workers_and_dumps_change_nothing() {
     let root = folder();
     let categories = discover(root.path(), &[]).unwrap();
-    let plan = Plan::new(&categories, 2);
+    let plan = Plan::new(&categories, 2, 0);
     let make = || Ok(Box::new(Difference::default()) as Box<dyn Detector>);
     let variants: Vec<Variant> = ["absolute", "best=max(levelled, 0.5*shifted);mean(map)"]
         .iter()
@@ -105,11 +105,11 @@ fn workers_and_dumps_change_nothing() {
     with.dump = Some(root.path().join("dump"));
     with.maps = Some(root.path().join("maps"));
     let two = run(&plan, &with, &bar).unwrap();
-    let plan_again = Plan::new(&categories, 2);
+    let plan_again = Plan::new(&categories, 2, 0);
     let mut one_worker = setup(Source::Detector(&make), &variants);
     one_worker.workers = 1;
     let one = run(&plan_again, &one_worker, &bar).unwrap();
-    let plan_again = Plan::new(&categories, 2);
+    let plan_again = Plan::new(&categories, 2, 0);
     let folder = root.path().join("dump");
     let dumped = run(&plan_again, &setup(Source::Dump(&folder), &variants), &bar).unwrap();
     for other in [&one, &dumped] {
@@ -131,7 +131,7 @@ fn workers_and_dumps_change_nothing() {
 fn a_nan_fails_the_run_and_names_the_picture() {
     let root = folder();
     let categories = discover(root.path(), &[]).unwrap();
-    let plan = Plan::new(&categories, 1);
+    let plan = Plan::new(&categories, 1, 0);
     let make = || Ok(Box::new(Broken) as Box<dyn Detector>);
     let variants = [Variant::plain("broken")];
     let result = run(&plan, &setup(Source::Detector(&make), &variants), &ProgressBar::hidden());
@@ -146,7 +146,7 @@ fn a_mask_of_another_size_is_named() {
     let fails = |side: u32, level: u8, expected: &str| {
         image::GrayImage::from_pixel(side, side, image::Luma([level])).save(&mask).unwrap();
         let categories = discover(root.path(), &[]).unwrap();
-        let plan = Plan::new(&categories, 1);
+        let plan = Plan::new(&categories, 1, 0);
         let make = || Ok(Box::new(Oracle { enrolled: 0 }) as Box<dyn Detector>);
         let variants = [Variant::plain("dark")];
         let bar = ProgressBar::hidden();
@@ -162,7 +162,7 @@ fn a_mask_of_another_size_is_named() {
 fn a_detector_that_cannot_be_made_is_an_error() {
     let root = folder();
     let categories = discover(root.path(), &[]).unwrap();
-    let plan = Plan::new(&categories, 1);
+    let plan = Plan::new(&categories, 1, 0);
     let make = || anyhow::bail!("no model");
     let variants = [Variant::plain("x")];
     let result = run(&plan, &setup(Source::Detector(&make), &variants), &ProgressBar::hidden());

@@ -20,16 +20,17 @@ const STRENGTHS: [f64; 6] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
 /// How good parts of a product are believed to be spread before any was seen.
 #[derive(Debug, Clone)]
 pub enum ClosedForm {
-    /// `Lambda0 = lambda I`, as on the camera.
-    Isotropic(LowRankPrior),
-    /// `Lambda0` from other products.
+    /// `Lambda0` diagonal, or diagonal and a few directions: the camera's form.
+    LowRank(LowRankPrior),
+    /// A full `Lambda0`.
     Learned(NiwPrior),
 }
 
 /// Log density of the predictive at a point.
 type LogDensity = Box<dyn Fn(&[f64]) -> f64>;
 
-fn f64s(rows: &[Vec<f32>]) -> Vec<Vec<f64>> {
+/// Features in double precision.
+pub fn f64s(rows: &[Vec<f32>]) -> Vec<Vec<f64>> {
     rows.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect()
 }
 
@@ -68,7 +69,7 @@ pub fn within(inputs: usize, products: &[ProductFeatures]) -> Result<Posterior> 
 }
 
 impl ClosedForm {
-    /// The camera's prior with the mean variance within the products.
+    /// One number: the mean variance within the products, worth one part.
     ///
     /// # Errors
     /// No product with two good parts.
@@ -77,7 +78,7 @@ impl ClosedForm {
         let scale = mean_covariance(&within)?;
         let trace: f64 = (0..inputs).map(|d| scale[d * inputs + d]).sum();
         let prior = LowRankPrior::isotropic(vec![0.0; inputs], KAPPA0, trace / inputs as f64);
-        Ok(ClosedForm::Isotropic(prior.map_err(failed)?))
+        Ok(ClosedForm::LowRank(prior.map_err(failed)?))
     }
 
     /// The learned prior: `mu0` the mean of the products' means, `Lambda0` the covariance within
@@ -140,7 +141,7 @@ impl ClosedForm {
     /// Features that are no numbers, or of another length.
     pub fn scores(&self, support: &[Vec<f64>], queries: &[Vec<f64>]) -> Result<Vec<f64>> {
         let of: LogDensity = match self {
-            ClosedForm::Isotropic(prior) => {
+            ClosedForm::LowRank(prior) => {
                 let posterior = prior.posterior(support).map_err(failed)?;
                 Box::new(move |x| posterior.log_t(x))
             }
@@ -155,7 +156,10 @@ impl ClosedForm {
 }
 
 /// Mean of the inverse Wishart law: `Lambda_n / (nu_n - D - 1)` (section 4.2).
-fn mean_covariance(posterior: &Posterior) -> Result<Vec<f64>> {
+///
+/// # Errors
+/// Too few degrees of freedom.
+pub fn mean_covariance(posterior: &Posterior) -> Result<Vec<f64>> {
     let freedom = posterior.nu() - posterior.dim() as f64 - 1.0;
     ensure!(freedom > 0.0, "a posterior of {freedom} degrees of freedom has no mean");
     Ok(posterior.scale_matrix().iter().map(|v| v / freedom).collect())
