@@ -86,6 +86,7 @@ pub fn settings_of(recipe: &Recipe) -> Settings {
         registration: recipe.card.registration,
         tiles: recipe.card.tiles,
         ignore: recipe.ignore.clone(),
+        further: recipe.card.further_good.clone(),
     }
 }
 
@@ -119,7 +120,8 @@ pub fn inspect_failure(error: InspectError) -> Failure {
         | InspectError::Size { .. }
         | InspectError::RegionOfInterest(_)
         | InspectError::IgnoreSize { .. }
-        | InspectError::AllIgnored => Failure::usage(error),
+        | InspectError::AllIgnored
+        | InspectError::FurtherTiles { .. } => Failure::usage(error),
         InspectError::Model(_)
         | InspectError::Prompt { .. }
         | InspectError::Posterior(_)

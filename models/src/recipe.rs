@@ -10,12 +10,14 @@
 
 mod card;
 mod error;
+mod further;
 
 pub use card::{
     FALSE_REJECT_PPM_MAX, LineTiming, ModelPin, RECIPE_CARD_BYTES_MAX, RecipeCard, Registration,
     SMALLEST_DEFECT_PX_MAX, TILES_MAX, TIME_MS_MAX, Tiles,
 };
 pub use error::RecipeError;
+pub use further::{FURTHER_MAX, FurtherGood};
 
 use crate::files;
 use crate::package::ModelPackage;

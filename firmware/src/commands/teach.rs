@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use log::info;
 use touchstone_models::inspector::{
-    Choice, GOOD_PARTS_MAX, Inspector, Settings, SuspiciousPrompt, choose_prompts,
+    Choice, GOOD_PARTS_MAX, Inspector, Settings, SuspiciousPrompt, TAIL_PARTS_MIN, choose_prompts,
 };
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::{
-    IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, RECIPE_FILE, Recipe, RecipeCard, Tiles,
+    FurtherGood, IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, RECIPE_FILE, Recipe, RecipeCard,
+    Tiles,
 };
 use touchstone_models::tiling::{DEFECT_INPUT_PX, Tiling};
 use touchstone_models::verdict::{Decision, Witness};
@@ -70,8 +71,11 @@ pub fn run(args: &TeachArgs) -> Ended {
     let suspicious = inspector.suspicious_prompts();
     self_test(&mut inspector, &parts, &suspicious)?;
     let rejected = rejected_of(&mut inspector, &others);
+    let (further, strangers) = learn_from(&mut inspector, &others)?;
+    recipe.card.further_good = further;
     recipe.save(&dir).map_err(Failure::usage)?;
-    let taught = Taught { parts: &parts, stand_for, others: others.len(), rejected, suspicious };
+    let taught =
+        Taught { parts: &parts, stand_for, others: others.len(), rejected, strangers, suspicious };
     report(args, &dir, &recipe, &inspector, &taught)
 }
 
@@ -85,6 +89,8 @@ struct Taught<'a> {
     others: usize,
     /// Those of them that the recipe rejects, and why.
     rejected: Vec<(String, Decision)>,
+    /// Those that it did not learn from, and the p-value that all others leave them.
+    strangers: Vec<(String, f64)>,
     suspicious: Vec<SuspiciousPrompt>,
 }
 
@@ -128,9 +134,33 @@ fn choose(
 
 /// The good parts among `others` that the recipe rejects: some may be, at the rate that was asked for.
 fn rejected_of(inspector: &mut Inspector, others: &[GoodPart]) -> Vec<(String, Decision)> {
-    let judged = others.iter().map(|part| (&part.name, inspector.judge(&part.picture).decision));
-    let rejected = judged.filter(|(_, decision)| !decision.is_pass());
-    rejected.map(|(name, decision)| (name.clone(), decision)).collect()
+    let mut progress = Progress::without_lines(others.len() as u64, "try the others");
+    let mut rejected = Vec::new();
+    for part in others {
+        let decision = inspector.judge(&part.picture).decision;
+        progress.step();
+        if !decision.is_pass() {
+            rejected.push((part.name.clone(), decision));
+        }
+    }
+    rejected
+}
+
+/// Has the recipe learn from good parts that are no prompts; gives those too strange to be good, which it does not
+/// learn from. Parts that are merely rejected stay: who leaves out the strangest of the good parts promises too much.
+fn learn_from(
+    inspector: &mut Inspector,
+    others: &[GoodPart],
+) -> Result<(FurtherGood, Vec<(String, f64)>), Failure> {
+    let mut progress = Progress::without_lines(others.len() as u64, "calibrate");
+    let pictures = others.iter().map(|part| &part.picture).inspect(|_| progress.step());
+    let further = inspector.further(pictures).map_err(session::inspect_failure)?;
+    let strangers = inspector.strangers(&further).map_err(session::inspect_failure)?;
+    let places: Vec<usize> = strangers.iter().map(|(part, _)| *part).collect();
+    let further = further.without(&places).thinned();
+    inspector.calibrate(&further).map_err(session::inspect_failure)?;
+    let named = strangers.into_iter().map(|(part, p)| (others[part].name.clone(), p)).collect();
+    Ok((further, named))
 }
 
 fn next_version(dir: &Path, name: &str) -> Result<u32, Failure> {
@@ -188,6 +218,7 @@ fn make_recipe(
         region_of_interest: args.region,
         registration: args.registration,
         tiles: Tiles::ONE,
+        further_good: FurtherGood::default(),
         line: LineTiming::default(),
     };
     let mut recipe = Recipe::new(card, pictures.to_vec()).map_err(Failure::usage)?;
@@ -251,6 +282,15 @@ fn report(
             taught.others,
             taught.others - taught.rejected.len()
         ))?;
+        lines.line(&format!(
+            "calibrated with {} of them as well{}",
+            recipe.card.further_good.parts(),
+            match recipe.card.further_good.parts() {
+                parts if parts < TAIL_PARTS_MIN =>
+                    format!(": from {TAIL_PARTS_MIN} on they tell of rare scores, too"),
+                _ => ", rare scores included".to_owned(),
+            }
+        ))?;
     }
     for (part, count) in parts.iter().zip(&taught.stand_for) {
         lines.line(&match count {
@@ -260,6 +300,12 @@ fn report(
     }
     for (name, decision) in &taught.rejected {
         lines.line(&format!("LOOK AT {name}: a good part that the recipe rejects ({decision})"))?;
+    }
+    for (name, p_value) in &taught.strangers {
+        lines.line(&format!(
+            "LOOK AT {name}: no other good part is like it (p = {p_value:.1e}), so it was left out; if it is \
+             good, show more like it"
+        ))?;
     }
     for prompt in &taught.suspicious {
         lines.line(&format!(

@@ -11,6 +11,12 @@ pub struct ScoreLaw {
     tail: Option<Tail>,
 }
 
+impl From<ScalarPredictive> for ScoreLaw {
+    fn from(predictive: ScalarPredictive) -> ScoreLaw {
+        ScoreLaw { predictive, tail: None }
+    }
+}
+
 impl ScoreLaw {
     /// From what prompts score without themselves (nothing of a single one) and what `further` good parts score,
     /// which are no prompts.

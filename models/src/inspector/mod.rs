@@ -21,13 +21,14 @@ pub use choose::{Choice, GOOD_PARTS_MAX, choose_prompts};
 pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPT_TILES_MAX, PROMPTS_MAX, Settings};
 
+pub use crate::calibration::TAIL_PARTS_MIN;
 use crate::calibration::{logit, score_of};
 use crate::drift::DriftWatch;
 use crate::engine::EngineError;
 use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
 use crate::picture::{Picture, Rect};
-use crate::recipe::Tiles;
+use crate::recipe::{FurtherGood, Tiles};
 use crate::regions::regions;
 use crate::registration::Locator;
 use crate::tiling::Tiling;
@@ -40,6 +41,10 @@ use tile::{Look, Tile};
 /// Joint leave-one-out p-value below which a prompt is called suspicious. Far above usual reject
 /// rates: at teaching time a person looks, and a bad prompt spoils everything after it.
 pub const SUSPICIOUS_P: f64 = 0.01;
+/// Probability that [`Inspector::strangers`] names one although all parts are good.
+pub const STRANGER_RATE: f64 = 0.01;
+/// At most one part in so many is called a stranger: if there are more, the others may be the strange ones.
+const STRANGERS_MAX_PART: usize = 10;
 /// Score that a clear defect reaches; see [`Inspector::needs_more`].
 pub const CLEAR_DEFECT_SCORE: f64 = 0.9;
 /// Most further good parts that [`Inspector::needs_more`] asks for.
@@ -105,8 +110,8 @@ impl Inspector {
             })
             .collect();
         let tiles = tiles?;
-        Ok(Inspector {
-            drift: watch(&tiles),
+        let mut inspector = Inspector {
+            drift: DriftWatch::new([]),
             tiles,
             field,
             locator,
@@ -114,25 +119,77 @@ impl Inspector {
             smallest_px: settings.smallest_defect_px,
             grid: settings.tiles,
             model,
-        })
+        };
+        inspector.calibrate(&settings.further)?;
+        Ok(inspector)
     }
 
-    /// Learns what good parts score from `further` ones, in place of those that were given before: a rate of a few
-    /// parts per million needs more good parts than prompts. They are judged as any part, so that each counts in
-    /// full, unlike prompts, which are compared with what they resemble; from [`TAIL_PARTS_MIN`] on the tail is
-    /// theirs, too.
+    /// What `good` parts score that are no prompts. They are judged as any part, so that each counts in full,
+    /// unlike prompts, which are compared with what they resemble.
     ///
     /// # Errors
-    /// A part that cannot be compared with the prompts; nothing is learned then.
-    pub fn calibrate(&mut self, further: &[Picture]) -> Result<(), InspectError> {
+    /// A part that cannot be compared with the prompts.
+    pub fn further<'a>(
+        &mut self,
+        good: impl IntoIterator<Item = &'a Picture>,
+    ) -> Result<FurtherGood, InspectError> {
         let mut tiles: Vec<Vec<Statistics>> = vec![Vec::new(); self.tiles.len()];
-        for part in further {
+        for part in good {
             let seen = self.statistics(part)?;
             tiles.iter_mut().zip(seen).for_each(|(tile, statistics)| tile.push(statistics));
         }
-        let share = self.rate.probability() / self.tiles.len() as f64;
-        for (tile, further) in self.tiles.iter_mut().zip(tiles) {
-            tile.calibrate(further, share)?;
+        Ok(FurtherGood::new(&tiles))
+    }
+
+    /// Those of `further` good parts that all others do not agree with, the strangest first, with the p-value that
+    /// they leave it. Of n good parts none is named, but for one camera in [`STRANGER_RATE`]'s inverse.
+    ///
+    /// # Errors
+    /// Scores for another number of tiles.
+    pub fn strangers(&self, further: &FurtherGood) -> Result<Vec<(usize, f64)>, InspectError> {
+        let (tiles, all) = (self.tiles.len(), further.statistics());
+        if !further.is_empty() && all.len() != tiles {
+            return Err(InspectError::FurtherTiles { tiles, given: all.len() });
+        }
+        let parts = further.parts();
+        let level = STRANGER_RATE / parts.max(1) as f64;
+        let mut left: Vec<usize> = (0..parts).collect();
+        let mut found = Vec::new();
+        while left.len() > 1 && found.len() < parts.div_ceil(STRANGERS_MAX_PART) {
+            let mut strangest = (0, f64::INFINITY);
+            for (place, &own) in left.iter().enumerate() {
+                let said = self.tiles.iter().zip(&all).map(|(tile, all)| {
+                    let others = left.iter().filter(|i| **i != own).map(|i| all[*i]);
+                    tile.testify_beside(&all[own], &others.collect::<Vec<_>>())
+                });
+                let p_value =
+                    WitnessReport::of_places(&said.collect::<Result<Vec<_>, _>>()?).p_value();
+                if p_value < strangest.1 {
+                    strangest = (place, p_value);
+                }
+            }
+            if strangest.1 >= level {
+                break;
+            }
+            found.push((left.remove(strangest.0), strangest.1));
+        }
+        Ok(found)
+    }
+
+    /// Learns from further good parts, in place of those that were known; from [`TAIL_PARTS_MIN`] on the tail of
+    /// the laws is theirs, too.
+    ///
+    /// # Errors
+    /// Scores for another number of tiles; nothing is learned then.
+    pub fn calibrate(&mut self, further: &FurtherGood) -> Result<(), InspectError> {
+        let (tiles, statistics) = (self.tiles.len(), further.statistics());
+        if !further.is_empty() && statistics.len() != tiles {
+            return Err(InspectError::FurtherTiles { tiles, given: statistics.len() });
+        }
+        let share = self.rate.probability() / tiles as f64;
+        let mut statistics = statistics.into_iter();
+        for tile in &mut self.tiles {
+            tile.calibrate(statistics.next().unwrap_or_default(), share)?;
         }
         self.drift = watch(&self.tiles);
         Ok(())

@@ -4,7 +4,7 @@ use crate::calibration::CalibrationError;
 use crate::oneprompt::ModelError;
 use crate::picture::{PictureError, Rect};
 pub use crate::recipe::PROMPTS_MAX;
-use crate::recipe::{IgnoreMask, Registration, TILES_MAX, Tiles};
+use crate::recipe::{FurtherGood, IgnoreMask, Registration, TILES_MAX, Tiles};
 use crate::student_t::StudentTError;
 use crate::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
 use std::fmt;
@@ -35,6 +35,9 @@ pub struct Settings {
     /// Where differences are to be ignored. The mask lies over the whole picture (not over the
     /// region of interest) and is stretched to it.
     pub ignore: Option<IgnoreMask>,
+    /// What good parts score that are no prompts, from [`super::Inspector::further`]: a rate of a few parts per
+    /// million needs more good parts than prompts.
+    pub further: FurtherGood,
 }
 
 impl Default for Settings {
@@ -46,6 +49,7 @@ impl Default for Settings {
             registration: Registration::Off,
             tiles: Tiles::ONE,
             ignore: None,
+            further: FurtherGood::default(),
         }
     }
 }
@@ -97,6 +101,13 @@ pub enum InspectError {
     },
     /// The ignore mask leaves nothing to inspect.
     AllIgnored,
+    /// Scores of further good parts for another number of tiles.
+    FurtherTiles {
+        /// Tiles that are looked at.
+        tiles: usize,
+        /// Tiles that there are scores for.
+        given: usize,
+    },
     /// The model failed on a query.
     Model(ModelError),
     /// The posterior could not be built or asked.
@@ -144,6 +155,10 @@ impl fmt::Display for InspectError {
                 f,
                 "the ignore mask is {}x{}, the prompts {}x{}; draw it over a prompt",
                 given.0, given.1, expected.0, expected.1
+            ),
+            Self::FurtherTiles { tiles, given } => write!(
+                f,
+                "scores of further good parts for {given} tiles, but {tiles} are looked at; teach again"
             ),
             Self::AllIgnored => {
                 f.write_str("the ignore mask covers everything that would be inspected")

@@ -607,12 +607,41 @@ fn further_good_parts_teach_what_is_usual() {
     let odd = |seed| part(seed, 64, 64, Some(corner));
     let before = inspector.inspect(&odd(50));
     let further: Vec<Picture> = (60..72).map(odd).collect();
+    let further = inspector.further(&further).expect("judged");
     inspector.calibrate(&further).expect("calibrated");
     let after = inspector.inspect(&odd(50));
     assert!(after.p_value > 100.0 * before.p_value, "{} {}", before.p_value, after.p_value);
+    // The same from the beginning, as a recipe that is loaded again.
+    let (model, _) = super::tests::model();
+    let settings = Settings { further: further.clone(), ..Settings::default() };
+    let mut again = Inspector::new(model, &prompts, settings).expect("enrolled");
+    assert_eq!(again.inspect(&odd(50)).p_value, after.p_value);
     // Learning again forgets what was learned; a part of another shape is no good part.
-    inspector.calibrate(&[]).expect("calibrated");
+    inspector.calibrate(&FurtherGood::default()).expect("calibrated");
     assert_eq!(inspector.inspect(&odd(50)).p_value, before.p_value);
-    inspector.calibrate(&[part(1, 64, 32, None)]).expect_err("another shape");
-    assert_eq!(inspector.inspect(&odd(50)).p_value, before.p_value);
+    inspector.further(&[part(1, 64, 32, None)]).expect_err("another shape");
+    let two = FurtherGood::new(&[further.statistics(), further.statistics()].concat());
+    let error = inspector.calibrate(&two).expect_err("two tiles' scores");
+    assert_eq!(error, InspectError::FurtherTiles { tiles: 1, given: 2 });
+}
+
+#[test]
+fn a_stranger_among_good_parts_is_named_and_no_other() {
+    let (model, _) = model();
+    let prompts: Vec<Picture> = (0..4).map(|i| part(i, 64, 64, None)).collect();
+    let mut inspector = Inspector::new(model, &prompts, Settings::default()).expect("enrolled");
+    let hole = Rect { x: 20, y: 20, w: 20, h: 20 };
+    let shown: Vec<Picture> =
+        (30..60).map(|i| part(i, 64, 64, (i == 41).then_some(hole))).collect();
+    let further = inspector.further(&shown).expect("judged");
+    let strangers = inspector.strangers(&further).expect("named");
+    assert_eq!(strangers.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [11]);
+    let rest = further.without(&[11]);
+    assert_eq!(rest.parts(), 29);
+    assert!(inspector.strangers(&rest).expect("named").is_empty());
+    // One that stays makes all others' laws wider: it is what they are told apart from.
+    inspector.calibrate(&rest).expect("calibrated");
+    let told = inspector.inspect(&part(80, 64, 64, Some(hole))).p_value;
+    inspector.calibrate(&further).expect("calibrated");
+    assert!(inspector.inspect(&part(80, 64, 64, Some(hole))).p_value > told);
 }

@@ -204,19 +204,31 @@ impl Tile {
 
     /// What the witnesses say of this tile.
     pub(super) fn testify(&self, look: &Look, joined: &Joined) -> WitnessReport {
+        self.report(&self.expected, &joined.statistics(look.image))
+    }
+
+    fn report(&self, expected: &Expected, seen: &Statistics) -> WitnessReport {
         let of = |law: &ScoreLaw, statistic: f64| Testimony {
             statistic,
             p_value: law.upper_tail(statistic),
         };
-        let Statistics { change, position, local, image } = joined.statistics(look.image);
-        let expected = &self.expected;
-        let image = of(&expected.image, image);
+        let image = of(&expected.image, seen.image);
         WitnessReport {
-            change: of(&expected.change, change),
-            position: of(&expected.position, position),
-            joint: self.together(of(&expected.local, local), image),
+            change: of(&expected.change, seen.change),
+            position: of(&expected.position, seen.position),
+            joint: self.together(of(&expected.local, seen.local), image),
             image,
         }
+    }
+
+    /// What the prompts and the `others` say of a good part that was judged like them.
+    pub(super) fn testify_beside(
+        &self,
+        own: &Statistics,
+        others: &[Statistics],
+    ) -> Result<WitnessReport, CalibrationError> {
+        let expected = Expected::new(&self.laws, &self.left_out.scores, others)?;
+        Ok(self.report(&expected, own))
     }
 
     /// What the maps and the whole picture say together. With a single prompt nothing tells how much the
@@ -259,19 +271,15 @@ impl Tile {
             SeveralPrior { prior: ScalarPrior { mu0: location, ..prior.prior }, ..like }
                 .law(&others(score))
                 .ok()
+                .map(ScoreLaw::from)
         };
-        let change = law(&self.laws.change, |s| s.change)?;
-        let position = law(&self.laws.position, |s| s.position)?;
-        let local = law(&self.laws.local, |s| s.local)?;
-        let image = law(&self.laws.image, |s| s.image)?;
-        let say = |statistic, p_value| Testimony { statistic, p_value };
-        let of_image = say(own.image, image.upper_tail(own.image));
-        Some(WitnessReport {
-            change: say(own.change, change.upper_tail(own.change)),
-            position: say(own.position, position.upper_tail(own.position)),
-            joint: self.together(say(own.local, local.upper_tail(own.local)), of_image),
-            image: of_image,
-        })
+        let expected = Expected {
+            change: law(&self.laws.change, |s| s.change)?,
+            position: law(&self.laws.position, |s| s.position)?,
+            local: law(&self.laws.local, |s| s.local)?,
+            image: law(&self.laws.image, |s| s.image)?,
+        };
+        Some(self.report(&expected, own))
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::package::EmbeddingPrior;
 use crate::testing::{TINY_DIM, TINY_GRID, TINY_SIDE, TINY_SLOPE, tiny_card, write_tiny_package};
 
 /// Gives the same tensors whatever it is given.
@@ -161,6 +162,7 @@ fn rounding_errors_are_clamped() {
 fn features_of_another_model_are_refused() {
     let mut card = tiny_card();
     card.encode.outputs[2].shape = vec![1, 9];
+    card.embedding = EmbeddingPrior::isotropic(9, 1.0, 0.05);
     let other = Arc::new(FeatureLayout::new(&card).unwrap());
     let mut tensors = features(0.5);
     tensors[2] = Tensor::zeros(&[1, 9]);

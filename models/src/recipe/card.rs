@@ -1,6 +1,6 @@
 //! `recipe.toml`.
 
-use super::RecipeError;
+use super::{FURTHER_MAX, FurtherGood, RecipeError};
 use crate::files::is_safe_name;
 use crate::picture::Rect;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct RecipeCard {
     pub false_reject_ppm: u32,
     /// Side of the smallest defect that matters, in pixels of the camera's picture.
     pub smallest_defect_px: u32,
+    /// What good parts score that were shown at teaching and are no prompts.
+    #[serde(default, skip_serializing_if = "FurtherGood::is_empty")]
+    pub further_good: FurtherGood,
     /// The model that the recipe was taught with.
     pub model: ModelPin,
     /// The part of the camera's picture that is judged; all of it if absent.
@@ -219,6 +222,9 @@ impl RecipeCard {
         ensure(px, "smallest_defect_px", &format!("choose 1 to {SMALLEST_DEFECT_PX_MAX}"))?;
         let sound = self.tiles.is_sound();
         ensure(sound, "tiles", &format!("choose 1 to {TILES_MAX}, columns times rows"))?;
+        let why =
+            format!("one row of numbers per tile and part, at most {FURTHER_MAX}; teach again");
+        ensure(self.further_good.is_sound(), "further_good", &why)?;
         ensure(is_safe_name(&self.model.id), "model.id", NAME)?;
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let hash = &self.model.hash;

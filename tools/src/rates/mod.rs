@@ -4,6 +4,7 @@
 //! good parts judged. What share of them has a p-value below a rate is what the rate really is.
 
 mod figures;
+mod kept;
 mod plot;
 
 use std::io::Write;
@@ -20,6 +21,7 @@ use crate::export::calibrate::{good_parts, line_config};
 use crate::synth::Library;
 use crate::{parallel, progress};
 use figures::Row;
+use kept::{Kept, Series};
 
 /// Number of the first product: far from those that calibration and training see.
 const PRODUCTS_FIRST: u64 = 1 << 44;
@@ -53,6 +55,10 @@ pub struct RatesArgs {
     /// Products looked at side by side, each with its own model
     #[arg(long, default_value_t = 2)]
     pub workers: usize,
+    /// Append the p-values of every product to this file, and do not judge again what is in it: a long measurement
+    /// can be stopped and gone on with, and grows when --products does
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
     /// Draw stated against measured rates into this SVG
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
@@ -77,22 +83,30 @@ pub fn run(args: &RatesArgs) -> Result<()> {
     let side = package.card().input.width;
     let library = Library::open(&args.pictures, progress::decoding())?;
     let config = line_config(side, args.seed);
+    let kept = Kept::open(args.keep.as_deref())?;
     let mut rows = Vec::new();
     for &k in &args.k {
         let bar = progress::bar(args.products, &format!("k = {k}"));
         let begin = || Ok(Some(OnePrompt::load(&package, EngineKind::Tract, 1)?));
+        let (further, parts, seed) = (args.further, args.parts, args.seed);
+        let series = Series { model: package.hash().to_owned(), k, further, parts, seed };
         let products =
             parallel::map(args.products as usize, args.workers, begin, |model, number| {
-                let further = args.further as usize;
-                let count = k + further + args.parts as usize;
-                let parts = good_parts(&library, &config, PRODUCTS_FIRST + number as u64, count)?;
-                let (prompts, parts) = parts.split_at(k);
-                let (further, parts) = parts.split_at(further);
-                let taken = model.take().context("the model went missing")?;
-                let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
-                inspector.calibrate(further)?;
-                let p_values = parts.iter().map(|part| inspector.inspect(part).p_value).collect();
-                *model = Some(inspector.into_model());
+                let p_values = kept.or_judge(&series, number, || {
+                    let further = further as usize;
+                    let count = k + further + parts as usize;
+                    let parts =
+                        good_parts(&library, &config, PRODUCTS_FIRST + number as u64, count)?;
+                    let (prompts, parts) = parts.split_at(k);
+                    let (further, parts) = parts.split_at(further);
+                    let taken = model.take().context("the model went missing")?;
+                    let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
+                    let further = inspector.further(further)?;
+                    inspector.calibrate(&further)?;
+                    let judged = parts.iter().map(|part| inspector.inspect(part).p_value).collect();
+                    *model = Some(inspector.into_model());
+                    Ok(judged)
+                })?;
                 bar.inc(1);
                 Ok(p_values)
             });

@@ -123,7 +123,8 @@ impl Product {
         let tiles = wanted.tiles.tiles(model.input_size(), size, smallest);
         let settings = Settings { tiles, ..wanted.settings.clone() };
         let mut inspector = Inspector::new(model, prompts, settings)?;
-        inspector.calibrate(further)?;
+        let further = inspector.further(further)?;
+        inspector.calibrate(&further)?;
         Ok(Self::Ready(Box::new(inspector), wanted))
     }
 

@@ -1,0 +1,138 @@
+//! p-values of products that were judged, on disk: a long measurement can be cut short and gone on with.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// What p-values belong to: two measurements that differ in any of it are not one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Series {
+    /// Hash of the model package.
+    pub model: String,
+    /// Good parts taught.
+    pub k: usize,
+    /// Further good parts that calibrate.
+    pub further: u64,
+    /// Good parts judged of each product.
+    pub parts: u64,
+    /// Chooses the products.
+    pub seed: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    series: Series,
+    product: usize,
+    p_values: Vec<f64>,
+}
+
+/// Products already judged, and where further ones are written.
+pub struct Kept {
+    known: HashMap<(Series, usize), Vec<f64>>,
+    file: Option<Mutex<File>>,
+}
+
+impl Kept {
+    /// Reads what is there; without a path nothing is kept. A last line that was cut off counts as not written.
+    ///
+    /// # Errors
+    /// A file that cannot be read or appended to, or that holds something else.
+    pub fn open(path: Option<&Path>) -> Result<Kept> {
+        let Some(path) = path else { return Ok(Kept { known: HashMap::new(), file: None }) };
+        Self::read(path).with_context(|| format!("--keep {}", path.display()))
+    }
+
+    fn read(path: &Path) -> Result<Kept> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut known = HashMap::new();
+        let mut sound = 0u64;
+        let mut reader = BufReader::new(&file);
+        let mut text = String::new();
+        while reader.read_line(&mut text)? > 0 {
+            if !text.ends_with('\n') {
+                break;
+            }
+            let line: Line = serde_json::from_str(&text).context("no file of `rates --keep`")?;
+            let right = line.p_values.iter().all(|p| (0.0..=1.0).contains(p));
+            ensure!(right && line.p_values.len() as u64 == line.series.parts, "broken p-values");
+            known.insert((line.series, line.product), line.p_values);
+            sound += text.len() as u64;
+            text.clear();
+        }
+        drop(reader);
+        file.set_len(sound)?;
+        file.flush()?;
+        Ok(Kept { known, file: Some(Mutex::new(file)) })
+    }
+
+    /// The p-values of a product's parts: those kept, or what `judge` gives, which is then kept.
+    ///
+    /// # Errors
+    /// Of `judge`, or a file that cannot be written.
+    pub fn or_judge(
+        &self,
+        series: &Series,
+        product: usize,
+        judge: impl FnOnce() -> Result<Vec<f64>>,
+    ) -> Result<Vec<f64>> {
+        if let Some(known) = self.known.get(&(series.clone(), product)) {
+            return Ok(known.clone());
+        }
+        let p_values = judge()?;
+        if let Some(file) = &self.file {
+            let line = Line { series: series.clone(), product, p_values };
+            let text = serde_json::to_string(&line)? + "\n";
+            let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            file.write_all(text.as_bytes()).context("--keep")?;
+            return Ok(line.p_values);
+        }
+        Ok(p_values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(k: usize) -> Series {
+        Series { model: "abc".into(), k, further: 0, parts: 2, seed: 1 }
+    }
+
+    #[test]
+    fn a_cut_measurement_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("kept.jsonl");
+        let kept = Kept::open(Some(&path)).expect("new");
+        kept.or_judge(&series(1), 0, || Ok(vec![0.5, 0.25])).expect("judged");
+        kept.or_judge(&series(1), 1, || Ok(vec![1.0, 1e-7])).expect("judged");
+        drop(kept);
+        let whole = std::fs::read_to_string(&path).expect("text");
+        // Cut in the middle of the second line: it is judged again, the first is not.
+        std::fs::write(&path, &whole[..whole.len() - 5]).expect("cut");
+        let kept = Kept::open(Some(&path)).expect("opened");
+        let never = || -> Result<Vec<f64>> { panic!("judged again") };
+        assert_eq!(kept.or_judge(&series(1), 0, never).expect("kept"), [0.5, 0.25]);
+        kept.or_judge(&series(1), 1, || Ok(vec![1.0, 1e-7])).expect("judged");
+        drop(kept);
+        assert_eq!(std::fs::read_to_string(&path).expect("text"), whole);
+        // Another series is another measurement.
+        let kept = Kept::open(Some(&path)).expect("opened");
+        assert_eq!(kept.or_judge(&series(2), 0, || Ok(vec![0.1, 0.1])).expect("new"), [0.1, 0.1]);
+    }
+
+    #[test]
+    fn another_file_is_an_error_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "shopping list\n").expect("written");
+        assert!(Kept::open(Some(&path)).is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("text"), "shopping list\n");
+    }
+}
