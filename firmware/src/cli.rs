@@ -284,7 +284,8 @@ pub struct RunArgs {
 const BENCH_EXAMPLES: &str = "\
 Examples:
   touchstone bench
-  touchstone bench --threads 1 --runs 200 --json";
+  touchstone bench --threads 1 --runs 200 --json
+  touchstone bench --operators       which operators of the graphs take the time";
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -301,6 +302,9 @@ pub struct BenchArgs {
     /// Size of the camera's picture
     #[arg(long, value_name = "WxH", default_value = "512x512", value_parser = parse_size)]
     pub size: (u32, u32),
+    /// Say how long each operator of the graphs takes, too
+    #[arg(long)]
+    pub operators: bool,
     /// One JSON object on standard output
     #[arg(long)]
     pub json: bool,

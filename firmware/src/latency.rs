@@ -69,6 +69,11 @@ impl Latency {
     pub fn p99_us(&self) -> u64 {
         self.quantile_us(0.99)
     }
+
+    /// What one in a thousand exceeds.
+    pub fn p999_us(&self) -> u64 {
+        self.quantile_us(0.999)
+    }
 }
 
 /// Below `PER_OCTAVE` every microsecond has its own bucket, above it every

@@ -14,6 +14,7 @@ pub mod exit;
 pub mod inspection;
 pub mod latency;
 pub mod line;
+pub mod machine;
 pub mod out_folder;
 pub mod overlay;
 pub mod real_line;

@@ -231,7 +231,12 @@ fn bench_and_doctor_say_how_things_are() {
     let bench = desk.run("bench --model ./tiny --runs 5 --size 64x48 --json");
     let bench = &bench.ends(0).json()[0];
     assert_eq!(bench["model"], "tiny");
-    assert!(bench["latency_us"]["encode"]["p99"].is_u64());
+    for figure in ["p50", "p99", "p999", "max", "jitter"] {
+        assert!(bench["latency_us"]["encode"][figure].is_u64(), "{figure}: {bench}");
+    }
+    assert!(bench["cpu_percent"].is_number() && bench["first_verdict_s"].is_number(), "{bench}");
+    let operators = desk.run("bench --model ./tiny --runs 3 --size 64x48 --operators");
+    assert!(operators.ends(0).out.contains("encode: "), "{operators:?}");
     assert!(desk.run("bench --model ./tiny --runs 5").ends(0).out.contains("parts per second"));
     let doctor = desk.run("doctor --model ./tiny --json");
     let findings = doctor.ends(0).json();

@@ -3,7 +3,7 @@
 //! The network is cut in two. `encode` runs once per picture, so a prompt's features are computed
 //! once and kept; `segment` compares the features of a query with those of a prompt.
 
-use crate::engine::{EngineError, EngineKind, Graph};
+use crate::engine::{EngineError, EngineKind, Graph, OperatorTime};
 pub use crate::map::Map;
 use crate::package::{
     Calibration, CardError, GRAPH_TENSORS_MAX, MAP_OUTPUT, ModelCard, ModelPackage, NEAREST_OUTPUT,
@@ -192,6 +192,27 @@ impl OnePrompt {
     pub fn encode_tensor(&mut self, image: &Tensor) -> Result<Features, ModelError> {
         let tensors = self.encode.run(&[image])?;
         Features::new(self.layout.clone(), tensors)
+    }
+
+    /// How long each operator takes for one picture beside one prompt: of the encode graph, then of the
+    /// segment graph. Empty where the engine does not tell.
+    pub fn profile(
+        &mut self,
+        query: &Picture,
+        prompt: &Features,
+    ) -> Result<[Vec<OperatorTime>; 2], ModelError> {
+        let features = self.encode(query)?;
+        let encode = self.encode.profile(&[&self.image])?;
+        let inputs: Vec<&Tensor> = self
+            .segment_inputs
+            .iter()
+            .map(|&(side, index)| match side {
+                Side::Query => &features.tensors[index],
+                Side::Prompt => &prompt.tensors[index],
+            })
+            .collect();
+        let segment = self.segment.profile(&inputs)?;
+        Ok([encode, segment])
     }
 
     /// The change map alone.

@@ -31,6 +31,26 @@ pub trait Graph: Send {
     /// Runs the graph once. Checks the inputs' shapes before, the outputs' shapes and finiteness
     /// after; a graph that panics is an error, not the end of the line.
     fn run(&mut self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, EngineError>;
+
+    /// Runs the graph once and says how long each operator took, in the order in which they ran.
+    /// Empty for an engine that does not tell.
+    fn profile(&mut self, inputs: &[&Tensor]) -> Result<Vec<OperatorTime>, EngineError> {
+        self.run(inputs)?;
+        Ok(Vec::new())
+    }
+}
+
+/// What one operator of a graph took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorTime {
+    /// The node's name in the graph that the engine made of ours.
+    pub node: String,
+    /// The operator, as the engine calls it.
+    pub operator: String,
+    /// Shape of what it gives.
+    pub shape: Vec<usize>,
+    /// Its time in nanoseconds.
+    pub ns: u64,
 }
 
 /// The engines of this build.

@@ -1,6 +1,10 @@
 //! The tract engine: NNEF graphs on the CPU, in pure Rust.
 
-use super::{ENGINE_THREADS_MAX, Engine, EngineError, Graph, check_inputs, check_outputs};
+mod fast;
+
+use super::{
+    ENGINE_THREADS_MAX, Engine, EngineError, Graph, OperatorTime, check_inputs, check_outputs,
+};
 use crate::files;
 use crate::package::GRAPH_BYTES_MAX;
 use crate::tensor::{Tensor, TensorSpec};
@@ -9,6 +13,7 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use tract_core::internal::multithread::Executor;
 use tract_core::prelude::*;
 use tract_nnef::internal::Framework;
@@ -66,7 +71,10 @@ impl Engine for TractEngine {
             .map_err(|what| EngineError::Contract { file: file.to_path_buf(), what })?;
         let options = RunOptions { executor: self.executor.clone(), ..RunOptions::default() };
         let plan: Plan = caught(|| {
-            Ok(model.into_optimized().and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
+            let mut model = model;
+            Ok(fast::rewrite(&mut model)
+                .and_then(|()| model.into_optimized())
+                .and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
         })?
         .map_err(|e| bad(format!("{e:#}")))?;
         let state = new_state(&plan)?;
@@ -84,6 +92,35 @@ struct TractGraph {
 
 impl Graph for TractGraph {
     fn run(&mut self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        self.run_by(inputs, |state, values| state.run(values))
+    }
+
+    fn profile(&mut self, inputs: &[&Tensor]) -> Result<Vec<OperatorTime>, EngineError> {
+        let mut times = Vec::new();
+        self.run_by(inputs, |state, values| {
+            state.run_plan_with_eval(values, |context, op_state, node, inputs| {
+                let start = Instant::now();
+                let given = tract_core::plan::eval(context, op_state, node, inputs)?;
+                let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                times.push(OperatorTime {
+                    node: node.name.clone(),
+                    operator: node.op.name().into_owned(),
+                    shape: given.first().map_or(Vec::new(), |value| value.shape().to_vec()),
+                    ns,
+                });
+                Ok::<_, TractError>(given)
+            })
+        })?;
+        Ok(times)
+    }
+}
+
+impl TractGraph {
+    fn run_by(
+        &mut self,
+        inputs: &[&Tensor],
+        run: impl FnOnce(&mut State, TVec<TValue>) -> TractResult<TVec<TValue>>,
+    ) -> Result<Vec<Tensor>, EngineError> {
         check_inputs(&self.inputs, inputs)?;
         let failed = |e: TractError| EngineError::Run { why: format!("{e:#}") };
         let state = &mut self.state;
@@ -92,7 +129,7 @@ impl Graph for TractGraph {
                 .iter()
                 .map(|t| Ok(tract_core::prelude::Tensor::from_shape(&t.shape, &t.data)?.into()))
                 .collect();
-            Ok(values.and_then(|values| state.run(values)?.iter().map(to_tensor).collect()))
+            Ok(values.and_then(|values| run(state, values)?.iter().map(to_tensor).collect()))
         });
         let given: TractResult<Vec<Tensor>> = match ran {
             Ok(result) => result,

@@ -7,6 +7,7 @@ use std::io::Cursor;
 
 use anyhow::{Result, anyhow};
 use tract_core::framework::Framework;
+use tract_core::ops::array::StridedSlice;
 use tract_core::ops::element_wise::ElementWiseOp;
 use tract_core::ops::math;
 use tract_core::ops::nn::GeluExact;
@@ -18,19 +19,25 @@ pub fn from_onnx(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
     write(&typed(onnx, name)?, name)
 }
 
-/// One of our ONNX graphs as tract holds it.
+/// One of our ONNX graphs as tract holds it, operator by operator as we wrote it: what tract makes of it
+/// by itself splits products of joined matrices, and hides from the camera's own operators what they could
+/// do at once.
 ///
 /// # Errors
 /// tract cannot read it.
 pub fn typed(onnx: &[u8], name: &str) -> Result<TypedModel> {
     let describe = |what: &'static str| describe(name, what);
-    tract_onnx::onnx()
+    let mut model = tract_onnx::onnx()
         .model_for_read(&mut Cursor::new(onnx))
         .map_err(describe("tract cannot read the ONNX graph"))?
         .into_typed()
-        .map_err(describe("tract cannot type the graph"))?
-        .into_decluttered()
-        .map_err(describe("tract cannot declutter the graph"))
+        .map_err(describe("tract cannot type the graph"))?;
+    // The one operator that NNEF knows only in its simple form.
+    Rewriter::default()
+        .with_rule_for("slice", |_, model, node, _, op: &StridedSlice| op.declutter(model, node))
+        .rewrite(&(), &mut model)
+        .map_err(describe("tract cannot rewrite the graph"))?;
+    Ok(model)
 }
 
 /// A graph as the camera loads it.

@@ -1,0 +1,227 @@
+//! A constant matrix along one axis of a map: what bilinear resizing is made of.
+
+use super::convolution::tensor_for;
+use super::isa::{Isa, Kernel};
+use super::lanes::Lanes;
+use super::product::{Panels, Target, at_least, shared, sums, with_scratch};
+use std::sync::Arc;
+use tract_core::internal::*;
+
+/// Which axis of `[1, c, h, w]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Axis {
+    /// `h`.
+    Rows,
+    /// `w`.
+    Columns,
+}
+
+/// The operator.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Along {
+    isa: Isa,
+    axis: Axis,
+    /// Channels, rows and columns of the input.
+    input: [usize; 3],
+    /// Extent of the axis afterwards.
+    extent: usize,
+    /// For rows: the matrix as weights. For columns it is the input, transposed, and this is empty.
+    weights: Arc<Panels>,
+    turned: Arc<Vec<f32>>,
+    taps: Arc<Vec<u32>>,
+}
+
+// No NaN gets into a matrix.
+impl Eq for Along {}
+
+impl Along {
+    /// `matrix(to, from)` along `axis` of a map of `input` channels, rows and columns. None if the map is
+    /// narrower than all registers.
+    pub fn new(
+        axis: Axis,
+        input: [usize; 3],
+        extent: usize,
+        matrix: impl Fn(usize, usize) -> f32,
+    ) -> Option<Along> {
+        let width = match axis {
+            Axis::Rows => input[2],
+            Axis::Columns => extent,
+        };
+        Along::on(Isa::for_width(width)?, axis, input, extent, matrix)
+    }
+
+    /// The same with a given set, whose registers must be no wider than the result.
+    pub fn on(
+        isa: Isa,
+        axis: Axis,
+        input: [usize; 3],
+        extent: usize,
+        matrix: impl Fn(usize, usize) -> f32,
+    ) -> Option<Along> {
+        let [_, rows, columns] = input;
+        u32::try_from(rows.max(columns).checked_mul(columns.max(extent))?).ok()?;
+        let (from, stride) = match axis {
+            Axis::Rows => (rows, columns),
+            Axis::Columns => (columns, extent),
+        };
+        if stride < isa.lanes() {
+            return None;
+        }
+        let taps = (0..from).map(|i| (i * stride) as u32).collect();
+        let (weights, turned) = match axis {
+            Axis::Rows => (Panels::new(extent, from, isa.rows(), matrix), Vec::new()),
+            Axis::Columns => {
+                let turned = (0..from * extent).map(|i| matrix(i % extent, i / extent)).collect();
+                (Panels::new(0, from, isa.rows(), |_, _| 0.0), turned)
+            }
+        };
+        let (weights, turned) = (Arc::new(weights), Arc::new(turned));
+        Some(Along { isa, axis, input, extent, weights, turned, taps: Arc::new(taps) })
+    }
+
+    fn out_shape(&self) -> [usize; 4] {
+        let [channels, rows, columns] = self.input;
+        match self.axis {
+            Axis::Rows => [1, channels, self.extent, columns],
+            Axis::Columns => [1, channels, rows, self.extent],
+        }
+    }
+
+    fn apply(&self, input: &[f32], out: &mut [f32]) {
+        let [channels, rows, columns] = self.input;
+        assert!(input.len() == channels * rows * columns);
+        assert!(out.len() == self.out_shape().iter().product::<usize>());
+        let target = Target::new(out);
+        match self.axis {
+            Axis::Rows => shared(channels, |channel| {
+                let input = &input[channel * rows * columns..][..rows * columns];
+                let first = channel * self.extent * columns;
+                let op = (self, self.weights.data(), self.extent);
+                self.isa.call(Block { op, width: columns, input, target, first });
+            }),
+            Axis::Columns => {
+                let block = self.isa.rows();
+                let all = channels * rows;
+                shared(all.div_ceil(block), |index| {
+                    with_scratch(0, |scratch| {
+                        let count = block.min(all - index * block);
+                        let weights = at_least(scratch, columns * block);
+                        let rows = &input[index * block * columns..][..count * columns];
+                        for (m, row) in rows.chunks_exact(columns).enumerate() {
+                            for (x, value) in row.iter().enumerate() {
+                                weights[x * block + m] = *value;
+                            }
+                        }
+                        let op = (self, &weights[..], count);
+                        let (width, input) = (self.extent, &self.turned[..]);
+                        let first = index * block * width;
+                        self.isa.call(Block { op, width, input, target, first });
+                    });
+                });
+            }
+        }
+    }
+}
+
+/// Blocks of rows of the result, each `width` long.
+struct Block<'a> {
+    /// With the weights, and how many rows they make.
+    op: (&'a Along, &'a [f32], usize),
+    width: usize,
+    input: &'a [f32],
+    target: Target,
+    /// Where the first row goes.
+    first: usize,
+}
+
+impl Kernel for Block<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
+        let (op, weights, rows) = self.op;
+        let per_block = op.taps.len() * M;
+        // SAFETY: the last tap plus `width` is the input's length, registers end with a row at the latest,
+        // and every call has rows of the result of its own.
+        unsafe {
+            for (block, weights) in weights.chunks_exact(per_block).enumerate() {
+                let mut x = 0;
+                while x < self.width {
+                    let left = self.width.saturating_sub(x);
+                    if left >= V * L::COUNT {
+                        let places =
+                            std::array::from_fn(|v| self.input.as_ptr().add(x + v * L::COUNT));
+                        self.store(
+                            sums::<L, M, V>(weights.as_ptr(), &op.taps, places, zero()),
+                            (block * M, rows, x),
+                        );
+                        x += V * L::COUNT;
+                    } else {
+                        x = x.min(self.width - L::COUNT);
+                        let place = [self.input.as_ptr().add(x)];
+                        self.store(
+                            sums::<L, M, 1>(weights.as_ptr(), &op.taps, place, zero()),
+                            (block * M, rows, x),
+                        );
+                        x += L::COUNT;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn zero<L: Lanes, const M: usize>() -> [L; M] {
+    // SAFETY: the caller's.
+    unsafe { [L::splat(0.0); M] }
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    unsafe fn store<L: Lanes, const M: usize, const V: usize>(
+        &self,
+        sums: [[L; V]; M],
+        (row, rows, x): (usize, usize, usize),
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            for (m, sums) in sums.into_iter().enumerate().take(rows.saturating_sub(row)) {
+                for (v, sum) in sums.into_iter().enumerate() {
+                    let at = self.first + (row + m) * self.width + x + v * L::COUNT;
+                    sum.store(self.target.at(at));
+                }
+            }
+        }
+    }
+}
+
+impl Op for Along {
+    fn name(&self) -> StaticName {
+        "TouchstoneAlong".into()
+    }
+
+    fn validation(&self) -> Validation {
+        Validation::Rounding
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Along {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut out = tensor_for::<f32>(&self.out_shape())?;
+        self.apply(inputs[0].view().as_slice()?, out.view_mut().as_slice_mut()?);
+        Ok(tvec!(out.into_tvalue()))
+    }
+}
+
+impl TypedOp for Along {
+    as_op!();
+
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(f32::fact(self.out_shape())))
+    }
+}

@@ -1,0 +1,401 @@
+//! Convolution with its bias, what is added to it and its ReLU, in one operator: the input is padded (and
+//! for strides taken apart into its phases) once, then read in place. tract's own lays every value out once
+//! per kernel cell.
+
+use super::isa::{Isa, Kernel};
+use super::lanes::Lanes;
+use super::product::{Panels, Target, at_least, shared, sums, with_scratch};
+use std::sync::Arc;
+use tract_core::internal::*;
+
+/// What a convolution does, without its weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Channels, rows and columns of the input.
+    pub input: [usize; 3],
+    /// Channels, rows and columns of the output.
+    pub output: [usize; 3],
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Cells from one output to the next, down and across.
+    pub stride: [usize; 2],
+    /// Cells between two cells of the kernel, and one, down and across.
+    pub dilation: [usize; 2],
+    /// Rows above and columns to the left that count as 0.
+    pub pad: [usize; 2],
+    /// Every channel by itself.
+    pub depthwise: bool,
+}
+
+/// Columns that a job of a depthwise convolution takes at a time, in registers.
+const DEPTHWISE_REGISTERS: usize = 4;
+
+/// The operator. Inputs: the map, `[1, c, h, w]`, and what is added to the result, if anything is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Convolution {
+    shape: Shape,
+    isa: Isa,
+    weights: Arc<Panels>,
+    /// One per output channel, filled up to whole blocks.
+    bias: Arc<Vec<f32>>,
+    /// Where each weight finds its value, behind a place.
+    taps: Arc<Vec<u32>>,
+    /// Where each register of the output is read and written.
+    places: Arc<Vec<(u32, u32)>>,
+    /// Rows and columns of a plane of the padded input; none if the input is read as it is.
+    padded: Option<[usize; 2]>,
+    adds: bool,
+    relu: bool,
+}
+
+// Weights are compared by `PartialEq`; no NaN gets here.
+impl Eq for Convolution {}
+
+impl Convolution {
+    /// `weight` is `[out, in / groups, kh, kw]`. None if no instruction set's registers are as narrow as
+    /// the output, or the map is larger than its places can number.
+    pub fn new(shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
+        Isa::available().iter().find_map(|isa| Convolution::on(*isa, shape, weight, bias))
+    }
+
+    /// The same with a given set.
+    pub fn on(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
+        let [inputs, rows, columns] = shape.input;
+        let [outputs, out_rows, out_columns] = shape.output;
+        let [kernel_rows, kernel_columns] = shape.kernel;
+        let lanes = isa.lanes();
+        let as_it_is = shape.kernel == [1, 1]
+            && shape.stride == [1, 1]
+            && shape.pad == [0, 0]
+            && [rows, columns] == [out_rows, out_columns];
+        // One long row, if nothing of the borders matters.
+        let [plane_rows, plane_columns] =
+            if as_it_is { [1, rows * columns] } else { [out_rows, out_columns] };
+        if plane_columns < lanes || out_rows == 0 {
+            return None;
+        }
+        let [down, across] = shape.stride;
+        let reach = |axis: usize| {
+            let size = [out_rows, out_columns][axis];
+            let span = (shape.kernel[axis] - 1) * shape.dilation[axis];
+            ((size - 1) * shape.stride[axis] + span + 1).div_ceil(shape.stride[axis])
+        };
+        let padded = (!as_it_is).then(|| [reach(0), reach(1)]);
+        let [height, width] = padded.unwrap_or([1, rows * columns]);
+        let (plane, phases) = (height * width, down * across);
+        u32::try_from(inputs * phases * plane).ok()?;
+        u32::try_from(outputs * out_rows * out_columns).ok()?;
+        let tap = |channel: usize, y: usize, x: usize| {
+            let (y, x) = (y * shape.dilation[0], x * shape.dilation[1]);
+            let phase = (y % down) * across + x % across;
+            ((channel * phases + phase) * plane + y / down * width + x / across) as u32
+        };
+        let cells = kernel_rows * kernel_columns;
+        let channels = if shape.depthwise { 1 } else { inputs };
+        let taps: Vec<u32> = (0..channels * cells)
+            .map(|i| tap(i / cells, i % cells / kernel_columns, i % kernel_columns))
+            .collect();
+        let places: Vec<(u32, u32)> = (0..plane_rows)
+            .flat_map(|y| {
+                (0..plane_columns.div_ceil(lanes)).map(move |i| {
+                    // The last of a row ends with it; what it shares with the one before is done twice.
+                    let x = (i * lanes).min(plane_columns - lanes);
+                    ((y * width + x) as u32, (y * plane_columns + x) as u32)
+                })
+            })
+            .collect();
+        let block = if shape.depthwise { 1 } else { isa.rows() };
+        let per_row = channels * cells;
+        let weights = Panels::new(outputs, per_row, block, |row, tap| weight[row * per_row + tap]);
+        let mut bias = if bias.len() == 1 { vec![bias[0]; outputs] } else { bias.to_vec() };
+        bias.resize(outputs.next_multiple_of(block), 0.0);
+        Some(Convolution {
+            shape: shape.clone(),
+            isa,
+            weights: Arc::new(weights),
+            bias: Arc::new(bias),
+            taps: Arc::new(taps),
+            places: Arc::new(places),
+            padded,
+            adds: false,
+            relu: false,
+        })
+    }
+
+    /// The same with a second input that is added to the result.
+    pub fn adding(self) -> Convolution {
+        Convolution { adds: true, ..self }
+    }
+
+    /// The same with a ReLU behind it all.
+    pub fn rectified(self) -> Convolution {
+        Convolution { relu: true, ..self }
+    }
+
+    /// Whether a ReLU stands behind it.
+    pub fn is_rectified(&self) -> bool {
+        self.relu
+    }
+
+    fn out_shape(&self) -> [usize; 4] {
+        let [channels, rows, columns] = self.shape.output;
+        [1, channels, rows, columns]
+    }
+
+    /// `out` = the convolution of `input`, plus `added`.
+    fn apply(&self, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
+        match self.padded {
+            None => self.product(input, added, out),
+            Some([height, width]) => with_scratch(0, |scratch| {
+                let phases = self.shape.stride[0] * self.shape.stride[1];
+                let len = self.shape.input[0] * phases * height * width;
+                let scratch = at_least(scratch, len);
+                self.pad(input, scratch, [height, width]);
+                self.product(scratch, added, out);
+            }),
+        }
+    }
+
+    /// Lays the input out with its borders, phase by phase.
+    fn pad(&self, input: &[f32], out: &mut [f32], [height, width]: [usize; 2]) {
+        let [channels, rows, columns] = self.shape.input;
+        let [down, across] = self.shape.stride;
+        let [above, left] = self.shape.pad;
+        let per_channel = down * across * height * width;
+        let target = Target::new(out);
+        shared(channels, |channel| {
+            // SAFETY: every channel writes its own part, and all of it lies within `out`.
+            let out = unsafe {
+                std::slice::from_raw_parts_mut(target.at(channel * per_channel), per_channel)
+            };
+            let input = &input[channel * rows * columns..][..rows * columns];
+            for (index, out) in out.chunks_exact_mut(width).enumerate() {
+                let (phase, y) = (index / height, index % height);
+                let source = (y * down + phase / across).checked_sub(above).filter(|y| *y < rows);
+                let Some(y) = source else {
+                    out.fill(0.0);
+                    continue;
+                };
+                let row = &input[y * columns..][..columns];
+                // The first of the row that is not border, and the column that it shows.
+                let offset = phase % across;
+                let first = left.saturating_sub(offset).div_ceil(across).min(width);
+                let from = (first * across + offset).saturating_sub(left);
+                let count = (columns.saturating_sub(from)).div_ceil(across).min(width - first);
+                out[..first].fill(0.0);
+                out[first + count..].fill(0.0);
+                let out = &mut out[first..first + count];
+                if count == 0 {
+                    continue;
+                }
+                match across {
+                    1 => out.copy_from_slice(&row[from..from + count]),
+                    2 => strided::<2>(&row[from..], out),
+                    4 => strided::<4>(&row[from..], out),
+                    _ => out
+                        .iter_mut()
+                        .zip(row[from..].iter().step_by(across))
+                        .for_each(|(o, v)| *o = *v),
+                }
+            }
+        });
+    }
+
+    fn product(&self, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
+        let lanes = self.isa.lanes();
+        let [channels, rows, columns] = self.shape.output;
+        let plane = rows * columns;
+        let (last_tap, last_place) = (
+            self.taps.iter().max().map_or(0, |t| *t as usize),
+            self.places.iter().map(|p| p.0 as usize).max().unwrap_or(0),
+        );
+        let phases = self.shape.stride[0] * self.shape.stride[1];
+        let per_channel = self.padded.map_or(plane, |[height, width]| phases * height * width);
+        let last_channel = if self.shape.depthwise { (channels - 1) * per_channel } else { 0 };
+        // What the kernel's own safety rests on.
+        assert!(last_tap + last_place + last_channel + lanes <= input.len());
+        assert!(out.len() == channels * plane && added.is_none_or(|a| a.len() == out.len()));
+        let target = Target::new(out);
+        if self.shape.depthwise {
+            shared(channels, |channel| {
+                let input = &input[channel * per_channel..];
+                self.isa.call(Depthwise { op: self, input, added, target, channel });
+            });
+            return;
+        }
+        let group = self.isa.registers();
+        let groups = self.places.chunks(group).len();
+        shared(groups, |index| {
+            let places = &self.places[index * group..self.places.len().min((index + 1) * group)];
+            self.isa.call(Full { op: self, input, added, target, places });
+        });
+    }
+}
+
+fn strided<const N: usize>(from: &[f32], to: &mut [f32]) {
+    let (last, whole) = match to.split_last_mut() {
+        Some(split) => split,
+        None => return,
+    };
+    let mut cells = from.chunks_exact(N);
+    for (to, cell) in whole.iter_mut().zip(&mut cells) {
+        *to = cell[0];
+    }
+    *last = from[N * whole.len()];
+}
+
+/// All channels of some registers of places.
+struct Full<'a> {
+    op: &'a Convolution,
+    input: &'a [f32],
+    added: Option<&'a [f32]>,
+    target: Target,
+    places: &'a [(u32, u32)],
+}
+
+impl Kernel for Full<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
+        // SAFETY: the caller's; `product` has checked all that is read and written.
+        unsafe {
+            match self.places.len() {
+                n if n == V => self.blocks::<L, M, V>(),
+                2 => self.blocks::<L, M, 2>(),
+                _ => self.blocks::<L, M, 1>(),
+            }
+        }
+    }
+}
+
+impl Full<'_> {
+    #[inline(always)]
+    unsafe fn blocks<L: Lanes, const M: usize, const V: usize>(&self) {
+        let op = self.op;
+        let [channels, rows, columns] = op.shape.output;
+        let plane = rows * columns;
+        let per_block = op.taps.len() * M;
+        // SAFETY: `product` has checked all that is read and written; no two groups of places have the
+        // same output, but for the end of a row, where both write the same values.
+        unsafe {
+            let from: [*const f32; V] =
+                std::array::from_fn(|v| self.input.as_ptr().add(self.places[v].0 as usize));
+            for (block, weights) in op.weights.data().chunks_exact(per_block).enumerate() {
+                let first = block * M;
+                let start: [L; M] = std::array::from_fn(|m| L::splat(op.bias[first + m]));
+                let sums = sums::<L, M, V>(weights.as_ptr(), &op.taps, from, start);
+                for (m, row) in sums.into_iter().enumerate().take(channels - first) {
+                    for (sum, place) in row.into_iter().zip(self.places) {
+                        let at = (first + m) * plane + place.1 as usize;
+                        finish(sum, self.added, op.relu, self.target, at);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn finish<L: Lanes>(sum: L, added: Option<&[f32]>, relu: bool, target: Target, at: usize) {
+    // SAFETY: the caller's: both have so many values behind `at`.
+    unsafe {
+        let mut sum = sum;
+        if let Some(added) = added {
+            sum = sum.add(L::load(added.as_ptr().add(at)));
+        }
+        if relu {
+            sum = sum.max(L::splat(0.0));
+        }
+        sum.store(target.at(at));
+    }
+}
+
+/// One channel of a depthwise convolution.
+struct Depthwise<'a> {
+    op: &'a Convolution,
+    /// From the channel on.
+    input: &'a [f32],
+    added: Option<&'a [f32]>,
+    target: Target,
+    channel: usize,
+}
+
+impl Kernel for Depthwise<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
+        let op = self.op;
+        let [_, rows, columns] = op.shape.output;
+        let taps = op.taps.len();
+        let weights = &op.weights.data()[self.channel * taps..][..taps];
+        let first = self.channel * rows * columns;
+        // SAFETY: `product` has checked all that is read and written; a channel is written by one thread.
+        unsafe {
+            let start = [L::splat(op.bias[self.channel])];
+            let from = |place: &(u32, u32)| self.input.as_ptr().add(place.0 as usize);
+            let mut groups = op.places.chunks_exact(DEPTHWISE_REGISTERS);
+            for places in &mut groups {
+                let from: [*const f32; DEPTHWISE_REGISTERS] =
+                    std::array::from_fn(|v| from(&places[v]));
+                let [row] =
+                    sums::<L, 1, DEPTHWISE_REGISTERS>(weights.as_ptr(), &op.taps, from, start);
+                for (sum, place) in row.into_iter().zip(places) {
+                    finish(sum, self.added, op.relu, self.target, first + place.1 as usize);
+                }
+            }
+            for place in groups.remainder() {
+                let [[sum]] = sums::<L, 1, 1>(weights.as_ptr(), &op.taps, [from(place)], start);
+                finish(sum, self.added, op.relu, self.target, first + place.1 as usize);
+            }
+        }
+    }
+}
+
+impl Op for Convolution {
+    fn name(&self) -> StaticName {
+        "TouchstoneConvolution".into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        Ok(vec![format!("{:?} on {:?}", self.shape, self.isa)])
+    }
+
+    fn validation(&self) -> Validation {
+        Validation::Rounding
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Convolution {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut out = tensor_for::<f32>(&self.out_shape())?;
+        let added = match self.adds {
+            true => Some(inputs[1].view().as_slice::<f32>()?),
+            false => None,
+        };
+        self.apply(inputs[0].view().as_slice()?, added, out.view_mut().as_slice_mut()?);
+        Ok(tvec!(out.into_tvalue()))
+    }
+}
+
+impl TypedOp for Convolution {
+    as_op!();
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let [channels, rows, columns] = self.shape.input;
+        ensure!(inputs.len() == 1 + usize::from(self.adds));
+        ensure!(inputs[0].shape.as_concrete() == Some(&[1, channels, rows, columns][..]));
+        Ok(tvec!(f32::fact(self.out_shape())))
+    }
+}
+
+/// A tensor that is about to be written all over.
+pub(super) fn tensor_for<T: Datum>(shape: &[usize]) -> TractResult<Tensor> {
+    // SAFETY: plain numbers; every operator that asks for one writes all of it.
+    unsafe { Tensor::uninitialized::<T>(shape) }
+}

@@ -1,0 +1,126 @@
+//! Which instruction set a kernel runs with, found out once.
+
+use super::lanes::{Lanes, Plain};
+use std::sync::OnceLock;
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Plain,
+}
+
+/// Work that is compiled once per instruction set.
+pub(super) trait Kernel {
+    /// What comes out.
+    type Out;
+
+    /// The work in blocks of `M` rows by `V` registers, as many as the set's registers hold.
+    ///
+    /// # Safety
+    /// `L` is a set that this machine has. Must be `inline(always)`.
+    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) -> Self::Out;
+}
+
+impl Isa {
+    /// The sets that this machine has, the fastest first.
+    pub fn available() -> &'static [Isa] {
+        static FOUND: OnceLock<Vec<Isa>> = OnceLock::new();
+        FOUND.get_or_init(|| {
+            let mut found = Vec::new();
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx512f") {
+                    found.push(Isa::Avx512);
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    found.push(Isa::Avx2);
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            found.push(Isa::Neon);
+            found.push(Isa::Plain);
+            found
+        })
+    }
+
+    /// The fastest set whose registers are no wider than `width` values.
+    pub fn for_width(width: usize) -> Option<Isa> {
+        Isa::available().iter().copied().find(|isa| isa.lanes() <= width)
+    }
+
+    /// Values per register.
+    pub fn lanes(self) -> usize {
+        struct Count;
+        impl Kernel for Count {
+            type Out = usize;
+            #[inline(always)]
+            unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) -> usize {
+                L::COUNT
+            }
+        }
+        self.call(Count)
+    }
+
+    /// Rows of a block.
+    pub fn rows(self) -> usize {
+        struct Rows;
+        impl Kernel for Rows {
+            type Out = usize;
+            #[inline(always)]
+            unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) -> usize {
+                M
+            }
+        }
+        self.call(Rows)
+    }
+
+    /// Registers of a row of a block.
+    pub fn registers(self) -> usize {
+        struct Registers;
+        impl Kernel for Registers {
+            type Out = usize;
+            #[inline(always)]
+            unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) -> usize {
+                V
+            }
+        }
+        self.call(Registers)
+    }
+
+    /// Runs `kernel` compiled for this set.
+    pub fn call<K: Kernel>(self, kernel: K) -> K::Out {
+        // SAFETY: a set is only ever made by `available`, which has looked for it.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => avx512(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => avx2(kernel),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => kernel.run::<super::lanes::Neon, 8, 3>(),
+                Isa::Plain => kernel.run::<Plain, 4, 2>(),
+            }
+        }
+    }
+}
+
+// 8 x 3 sums, 3 values and a weight in 32 registers; 6 x 2, 2 and a weight in 16.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512<K: Kernel>(kernel: K) -> K::Out {
+    // SAFETY: the caller's.
+    unsafe { kernel.run::<super::lanes::Avx512, 8, 3>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2<K: Kernel>(kernel: K) -> K::Out {
+    // SAFETY: the caller's.
+    unsafe { kernel.run::<super::lanes::Avx2, 6, 2>() }
+}

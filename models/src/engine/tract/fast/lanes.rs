@@ -1,0 +1,348 @@
+//! Vectors of `f32`, one kind per instruction set, so that a kernel is written once.
+//!
+//! The methods are `inline(always)`: they become instructions of the set that the kernel around them was
+//! compiled for ([`super::isa`]), and must not be called from anywhere else.
+
+/// A register of `f32`.
+///
+/// # Safety
+/// Every method needs the instruction set that the type stands for; `load` and `store` need
+/// [`Lanes::COUNT`] values at `from` or `to`.
+pub(super) trait Lanes: Copy {
+    /// Values per register.
+    const COUNT: usize;
+
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    unsafe fn min(self, other: Self) -> Self;
+    /// `self * by + plus`, rounded once where the set can.
+    unsafe fn mul_add(self, by: Self, plus: Self) -> Self;
+    /// Rounded to the nearest whole number; |self| < 2^22.
+    unsafe fn round(self) -> Self;
+    /// `self * 2^exponent` for whole exponents in -126..=127.
+    unsafe fn scale(self, exponent: Self) -> Self;
+
+    /// `e^self` to two units in the last place; what is below the smallest normal number becomes 0.
+    #[inline(always)]
+    unsafe fn exp(self) -> Self {
+        // Cephes' expf: x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial in r.
+        const LN2_HIGH: f32 = 0.693_359_4;
+        const LN2_LOW: f32 = -2.121_944_4e-4;
+        const LOWEST: f32 = -87.3;
+        const POLYNOMIAL: [f32; 6] =
+            [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+        unsafe {
+            let x = self.max(Self::splat(LOWEST)).min(Self::splat(88.0));
+            let n = x.mul(Self::splat(std::f32::consts::LOG2_E)).round();
+            let r = n.mul_add(Self::splat(-LN2_HIGH), x);
+            let r = n.mul_add(Self::splat(-LN2_LOW), r);
+            let mut p = Self::splat(POLYNOMIAL[0]);
+            for c in &POLYNOMIAL[1..] {
+                p = p.mul_add(r, Self::splat(*c));
+            }
+            let one = Self::splat(1.0);
+            p.mul_add(r.mul(r), r.add(one)).scale(n)
+        }
+    }
+}
+
+/// Sets of eight plain numbers, for machines without any of the sets below.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([f32; 8]);
+
+impl Plain {
+    #[inline(always)]
+    fn zip(self, other: Plain, f: impl Fn(f32, f32) -> f32) -> Plain {
+        Plain(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+impl Lanes for Plain {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Plain {
+        Plain([value; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Plain {
+        // SAFETY: the caller promises so many values; an array of f32 has no alignment of its own.
+        Plain(unsafe { from.cast::<[f32; 8]>().read() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { to.cast::<[f32; 8]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Plain) -> Plain {
+        self.zip(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Plain) -> Plain {
+        self.zip(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Plain) -> Plain {
+        self.zip(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn max(self, other: Plain) -> Plain {
+        self.zip(other, f32::max)
+    }
+
+    #[inline(always)]
+    unsafe fn min(self, other: Plain) -> Plain {
+        self.zip(other, f32::min)
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, by: Plain, plus: Plain) -> Plain {
+        // Without the instruction, a fused product would be a call into the C library.
+        Plain(std::array::from_fn(|i| self.0[i] * by.0[i] + plus.0[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn round(self) -> Plain {
+        Plain(self.0.map(f32::round_ties_even))
+    }
+
+    #[inline(always)]
+    unsafe fn scale(self, exponent: Plain) -> Plain {
+        self.zip(exponent, |v, e| v * f32::from_bits(((e as i32 + 127) as u32) << 23))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    /// AVX-512 F.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512(__m512);
+
+    // SAFETY of all below: the trait's.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Lanes for Avx512 {
+        const COUNT: usize = 16;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            Self(unsafe { _mm512_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Self(unsafe { _mm512_loadu_ps(from) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Self(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            Self(unsafe { _mm512_max_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            Self(unsafe { _mm512_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
+            Self(unsafe { _mm512_fmadd_ps(self.0, by.0, plus.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn round(self) -> Self {
+            Self(unsafe { _mm512_roundscale_ps::<_MM_FROUND_TO_NEAREST_INT>(self.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn scale(self, exponent: Self) -> Self {
+            Self(unsafe { _mm512_scalef_ps(self.0, exponent.0) })
+        }
+    }
+
+    /// AVX2 and FMA.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx2(__m256);
+
+    // SAFETY of all below: the trait's.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Lanes for Avx2 {
+        const COUNT: usize = 8;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            Self(unsafe { _mm256_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Self(unsafe { _mm256_loadu_ps(from) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Self(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            Self(unsafe { _mm256_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            Self(unsafe { _mm256_mul_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            Self(unsafe { _mm256_max_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            Self(unsafe { _mm256_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
+            Self(unsafe { _mm256_fmadd_ps(self.0, by.0, plus.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn round(self) -> Self {
+            Self(unsafe {
+                _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
+            })
+        }
+
+        #[inline(always)]
+        unsafe fn scale(self, exponent: Self) -> Self {
+            unsafe {
+                let whole = _mm256_cvtps_epi32(exponent.0);
+                let biased = _mm256_add_epi32(whole, _mm256_set1_epi32(127));
+                let factor = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased));
+                Self(_mm256_mul_ps(self.0, factor))
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Lanes;
+    use std::arch::aarch64::*;
+
+    /// NEON, which every 64-bit ARM has.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Neon(float32x4_t);
+
+    // SAFETY of all below: the trait's.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Lanes for Neon {
+        const COUNT: usize = 4;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            Self(unsafe { vdupq_n_f32(value) })
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Self(unsafe { vld1q_f32(from) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { vst1q_f32(to, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Self(unsafe { vaddq_f32(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            Self(unsafe { vsubq_f32(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            Self(unsafe { vmulq_f32(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            Self(unsafe { vmaxq_f32(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            Self(unsafe { vminq_f32(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
+            Self(unsafe { vfmaq_f32(plus.0, self.0, by.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn round(self) -> Self {
+            Self(unsafe { vrndnq_f32(self.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn scale(self, exponent: Self) -> Self {
+            unsafe {
+                let biased = vaddq_s32(vcvtq_s32_f32(exponent.0), vdupq_n_s32(127));
+                Self(vmulq_f32(self.0, vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))))
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::Neon;

@@ -1,0 +1,159 @@
+//! The one inner loop: `sum over k of weight[k][row] * input[tap[k] + place]`, a block of rows by a few
+//! registers of places at a time. A convolution is this with a tap per channel and kernel cell, a matrix
+//! product with a tap per row of the second matrix; neither copies its input into another shape first.
+
+use super::lanes::Lanes;
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tract_core::internal::multithread::{Executor, current_tract_executor};
+
+/// Weights in blocks of rows, within a block one row of weights after the other for each tap:
+/// `[rows / block][taps][block]`, the last block filled up with zeros.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Panels {
+    /// Rows that are none of the filling.
+    pub rows: usize,
+    /// Rows per block.
+    pub block: usize,
+    /// Taps.
+    pub taps: usize,
+    data: Vec<f32>,
+}
+
+impl Panels {
+    /// Packs `weight(row, tap)`.
+    pub fn new(
+        rows: usize,
+        taps: usize,
+        block: usize,
+        weight: impl Fn(usize, usize) -> f32,
+    ) -> Panels {
+        let mut data = Vec::new();
+        Panels::pack(&mut data, rows, taps, block, weight);
+        Panels { rows, block, taps, data }
+    }
+
+    /// The same into memory that is there already.
+    pub fn pack(
+        data: &mut Vec<f32>,
+        rows: usize,
+        taps: usize,
+        block: usize,
+        weight: impl Fn(usize, usize) -> f32,
+    ) {
+        data.clear();
+        data.reserve(rows.next_multiple_of(block) * taps);
+        for first in (0..rows).step_by(block) {
+            for tap in 0..taps {
+                data.extend(
+                    (first..first + block).map(
+                        |row| {
+                            if row < rows { weight(row, tap) } else { 0.0 }
+                        },
+                    ),
+                );
+            }
+        }
+    }
+
+    /// All blocks, one after the other.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+}
+
+/// The sums of one block: `M` rows by `V` registers, from `start` on.
+///
+/// # Safety
+/// `weights` holds `taps.len() * M` values; for every tap and each of `places`, `L::COUNT` values lie
+/// `tap` behind the place. The instruction set is there.
+#[inline(always)]
+pub(super) unsafe fn sums<L: Lanes, const M: usize, const V: usize>(
+    weights: *const f32,
+    taps: &[u32],
+    places: [*const f32; V],
+    start: [L; M],
+) -> [[L; V]; M] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums: [[L; V]; M] = std::array::from_fn(|m| [start[m]; V]);
+        let mut weights = weights;
+        for &tap in taps {
+            let values: [L; V] = std::array::from_fn(|v| L::load(places[v].add(tap as usize)));
+            for (m, row) in sums.iter_mut().enumerate() {
+                let weight = L::splat(*weights.add(m));
+                for (sum, value) in row.iter_mut().zip(values) {
+                    *sum = weight.mul_add(value, *sum);
+                }
+            }
+            weights = weights.add(M);
+        }
+        sums
+    }
+}
+
+/// Memory that threads write to at places of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Target(*mut f32);
+
+// SAFETY: whoever writes through it says at the place why no two threads meet.
+unsafe impl Send for Target {}
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
+impl Target {
+    /// To be written while nobody else has `values`.
+    pub fn new(values: &mut [f32]) -> Target {
+        Target(values.as_mut_ptr())
+    }
+
+    /// Where value `index` lies.
+    ///
+    /// # Safety
+    /// The slice that it was made of has so many values and is still borrowed.
+    #[inline(always)]
+    pub unsafe fn at(self, index: usize) -> *mut f32 {
+        // SAFETY: the caller's.
+        unsafe { self.0.add(index) }
+    }
+}
+
+/// Does `work` for 0..`count`, on all threads that the running graph was given.
+pub(super) fn shared(count: usize, work: impl Fn(usize) + Sync) {
+    match current_tract_executor() {
+        Executor::MultiThread(pool) if count > 1 => {
+            let next = AtomicUsize::new(0);
+            pool.broadcast(|_| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        break;
+                    }
+                    work(index);
+                }
+            });
+        }
+        _ => (0..count).for_each(work),
+    }
+}
+
+/// Places for scratch memory that one piece of work may need at a time.
+pub(super) const SCRATCHES: usize = 3;
+
+thread_local! {
+    static SCRATCH: [RefCell<Vec<f32>>; SCRATCHES] = const { [const { RefCell::new(Vec::new()) }; SCRATCHES] };
+}
+
+/// Lends this thread's scratch memory `which`; it stays as large as it ever was, so that a frame after the
+/// first asks for none. Whoever borrows one within another takes another number.
+pub(super) fn with_scratch<T>(which: usize, work: impl FnOnce(&mut Vec<f32>) -> T) -> T {
+    SCRATCH.with(|all| work(&mut all[which].borrow_mut()))
+}
+
+/// At least `len` values of `scratch`; what is in them is left over from whoever had it before.
+pub(super) fn at_least(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
+    }
+    &mut scratch[..len]
+}
