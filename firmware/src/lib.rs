@@ -23,5 +23,6 @@ pub mod serve;
 pub mod session;
 pub mod settings;
 pub mod station;
+pub mod store;
 pub mod terminal;
 pub mod virtual_line;

@@ -137,9 +137,9 @@ fn verify(dir: &Path, model: &ModelArgs) -> Ended {
     let golden = [(&recipe.golden_pass, true), (&recipe.golden_fail, false)];
     for (files, must_pass) in golden {
         for file in files {
-            let picture = Picture::open(file).map_err(Failure::usage)?;
+            let picture = file.open().map_err(Failure::usage)?;
             let word = if must_pass { "pass" } else { "be rejected" };
-            check(&picture, format!("{} must {word}", file.display()), must_pass);
+            check(&picture, format!("{file} must {word}"), must_pass);
         }
     }
     if !wrong.is_empty() {
