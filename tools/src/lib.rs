@@ -2,6 +2,7 @@
 //! depends on nothing in here.
 
 pub mod backbone;
+pub mod bundle;
 pub mod cli;
 pub mod eval;
 pub mod export;

@@ -200,9 +200,21 @@ impl Store {
         State::parse(&bytes).map_err(|why| StoreError::State { file, why })
     }
 
+    /// When the state was last written, by the disk's clock: tells that it has changed, and nothing else.
+    pub fn changed(&self) -> Option<std::time::SystemTime> {
+        std::fs::metadata(self.root().join(STATE_FILE)).and_then(|file| file.modified()).ok()
+    }
+
     /// Where a version lies, whether it is there or not.
     pub fn file(&self, name: &str, version: u32) -> PathBuf {
         self.root().join(name).join(format!("{version}{BUNDLE_SUFFIX}"))
+    }
+
+    /// The file of what is judged by, if anything is active.
+    pub fn active_file(&self) -> Option<PathBuf> {
+        let state = self.state().ok()?;
+        let held = state.active()?;
+        Some(self.file(&held.name, held.current))
     }
 
     /// Removes what is no part of the state. Failures are left for the next time.
@@ -483,6 +495,22 @@ impl Spool {
         files.append(&self.file, bytes).map_err(|e| StoreError::io("writing", &self.file, e))?;
         self.written = total;
         Ok(())
+    }
+
+    /// Appends all that there is to read.
+    ///
+    /// # Errors
+    /// The reader's, more than announced, or the disk's.
+    pub fn fill(&mut self, from: &mut impl std::io::Read) -> Result<(), StoreError> {
+        let mut piece = vec![0; PIECE as usize];
+        loop {
+            match from.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(read) => self.append(&piece[..read])?,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(StoreError::io("copying to", &self.file, e)),
+            }
+        }
     }
 
     /// Puts the file into its place, flushed, as a version that is not yet part of the state.

@@ -90,8 +90,6 @@ struct World {
     fail: Option<(u64, bool, i32)>,
     free: Option<u64>,
     dead: bool,
-    /// Called before every flush.
-    slow: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// The disk. Clones are handles to the same.
@@ -194,11 +192,6 @@ impl SimDisk {
     /// So many bytes are free.
     pub(crate) fn fill(&self, free: u64) {
         self.world().free = Some(free);
-    }
-
-    /// Something to be done before every flush.
-    pub(crate) fn slow(&self, before: impl Fn() + Send + Sync + 'static) {
-        self.world().slow = Some(Arc::new(before));
     }
 
     /// Cuts a file short, flushed.
@@ -325,8 +318,6 @@ impl Files for SimDisk {
     }
 
     fn sync(&self, file: &Path) -> io::Result<()> {
-        let slow = self.world().slow.clone();
-        slow.iter().for_each(|before| before());
         let mut world = self.world();
         world.call()?;
         let inode = *world.names.get(file).ok_or_else(not_found)?;
@@ -337,8 +328,6 @@ impl Files for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let slow = self.world().slow.clone();
-        slow.iter().for_each(|before| before());
         let mut world = self.world();
         world.call()?;
         if world.dead {
