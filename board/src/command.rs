@@ -2,6 +2,7 @@
 //!
 //! There is no command that changes how a part is judged: a wire without a password must not loosen anything.
 
+use crate::push::Push;
 use crate::results::Status;
 use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -9,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 /// Commands that wait for the line; further ones are refused as busy.
 pub const COMMANDS_MAX: usize = 16;
+/// Steps of a push that wait to be taken in.
+pub const DELIVERIES_MAX: usize = 32;
 /// Longest recipe name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Recipes that can be chosen from outside.
@@ -43,12 +46,20 @@ impl fmt::Display for RecipeName {
 pub enum Command {
     /// Inspect a part now.
     Trigger,
-    /// Learn the part that is there now.
+    /// Learn the part that is there now, as one more good part of the active recipe.
     Teach,
+    /// Learn the part that is there now, as a good part of that recipe, which is made if it is not there.
+    TeachAs(RecipeName),
     /// Which recipes there are.
     RecipeList,
     /// Change to another recipe.
     RecipeActivate(RecipeName),
+    /// Go back to the recipe's version before.
+    RecipeRollback,
+    /// Try the active recipe on its golden pictures.
+    RecipeVerify,
+    /// Bring a signed bundle, piece by piece.
+    Push(Push),
     /// How the line is.
     Status,
     /// What it has counted.
@@ -64,7 +75,11 @@ impl Command {
             Command::RecipeList | Command::Status | Command::Counters => true,
             Command::Trigger
             | Command::Teach
+            | Command::TeachAs(_)
             | Command::RecipeActivate(_)
+            | Command::RecipeRollback
+            | Command::RecipeVerify
+            | Command::Push(_)
             | Command::Acknowledge => false,
         }
     }
@@ -77,6 +92,24 @@ pub enum Source {
     Serial,
     /// Modbus.
     Modbus,
+    /// A USB stick.
+    Stick,
+    /// The operator's button.
+    Button,
+    /// The camera's own timetable.
+    Timetable,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Serial => "serial",
+            Source::Modbus => "modbus",
+            Source::Stick => "stick",
+            Source::Button => "button",
+            Source::Timetable => "timetable",
+        })
+    }
 }
 
 /// The outcome of a command: a word for the asker, or why not.
@@ -145,6 +178,8 @@ impl fmt::Debug for Request {
 struct Published {
     status: Status,
     recipes: Vec<RecipeName>,
+    /// Where bundles are taken in, if anywhere.
+    deliveries: Option<SyncSender<Request>>,
 }
 
 /// Where the line and the outside meet: commands in, one bounded queue; status out, the last one counts.
@@ -181,6 +216,13 @@ impl Exchange {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).recipes = recipes;
     }
 
+    /// Where the steps of a push go: to somebody who may wait for a disk, which the line never does.
+    pub fn deliveries(&self) -> Receiver<Request> {
+        let (queue, requests) = sync_channel(DELIVERIES_MAX);
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).deliveries = Some(queue);
+        requests
+    }
+
     /// What the line last said.
     pub fn status(&self) -> Status {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).status.clone()
@@ -201,20 +243,33 @@ impl Exchange {
             }
             Command::Status => status().line(),
             Command::Counters => status().counters.line(),
+            Command::Push(_) => {
+                let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+                let deliveries = published.deliveries.clone();
+                drop(published);
+                return match deliveries {
+                    Some(queue) => hand_over(&queue, request),
+                    None => request.answer(Err("this line takes no bundles".to_owned())),
+                };
+            }
             Command::Trigger
             | Command::Teach
+            | Command::TeachAs(_)
             | Command::RecipeActivate(_)
-            | Command::Acknowledge => return self.queue(request),
+            | Command::RecipeRollback
+            | Command::RecipeVerify
+            | Command::Acknowledge => return hand_over(&self.queue, request),
         };
         request.answer(Ok(answer));
     }
+}
 
-    fn queue(&self, request: Request) {
-        match self.queue.try_send(request) {
-            Ok(()) => {}
-            Err(TrySendError::Full(request)) => request.answer(Err("busy".to_owned())),
-            Err(TrySendError::Disconnected(request)) => request.answer(Err("stopping".to_owned())),
-        }
+/// Never waits.
+fn hand_over(queue: &SyncSender<Request>, request: Request) {
+    match queue.try_send(request) {
+        Ok(()) => {}
+        Err(TrySendError::Full(request)) => request.answer(Err("busy".to_owned())),
+        Err(TrySendError::Disconnected(request)) => request.answer(Err("stopping".to_owned())),
     }
 }
 

@@ -42,6 +42,8 @@ pub const BAUD_RATES: [u32; 8] = [9600, 19_200, 38_400, 57_600, 115_200, 230_400
 pub struct Board {
     /// What people call it.
     pub name: String,
+    /// The family of boards that it belongs to, by which bundles are addressed; `[a-z0-9-_]{1,64}`.
+    pub family: Option<String>,
     /// Its one camera.
     pub camera: CameraConfig,
     /// The line on which parts announce themselves; without it every frame is a part.

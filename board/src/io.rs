@@ -23,17 +23,20 @@ pub enum OutputRole {
     Heartbeat,
     /// A part is being inspected.
     Busy,
+    /// A lamp that says how a recipe from a stick or a push fares.
+    Notice,
 }
 
 impl OutputRole {
     /// Every role.
-    pub const ALL: [OutputRole; 6] = [
+    pub const ALL: [OutputRole; 7] = [
         OutputRole::Reject,
         OutputRole::Pass,
         OutputRole::Ready,
         OutputRole::Fault,
         OutputRole::Heartbeat,
         OutputRole::Busy,
+        OutputRole::Notice,
     ];
 }
 
@@ -46,6 +49,7 @@ impl fmt::Display for OutputRole {
             OutputRole::Fault => "error",
             OutputRole::Heartbeat => "heartbeat",
             OutputRole::Busy => "busy",
+            OutputRole::Notice => "notice",
         })
     }
 }

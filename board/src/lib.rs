@@ -21,6 +21,7 @@ pub mod heartbeat;
 pub mod io;
 #[cfg(target_os = "linux")]
 pub mod modbus;
+pub mod push;
 pub mod results;
 #[cfg(target_os = "linux")]
 pub mod serial;

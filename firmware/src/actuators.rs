@@ -6,6 +6,7 @@ use std::time::Duration;
 use touchstone_board::heartbeat::Heartbeat;
 use touchstone_board::{IoError, OutputRole, Outputs, Timestamp};
 
+use crate::lamp::Lamp;
 use crate::line::FOREVER;
 
 /// How long PASS stays active after a passed part.
@@ -22,6 +23,8 @@ pub struct Actuators {
     /// As last set; not known at first, because the fail-safe level may be either.
     fault: Option<bool>,
     heart: Heartbeat,
+    lamp: Lamp,
+    lit: bool,
 }
 
 impl Actuators {
@@ -34,7 +37,16 @@ impl Actuators {
             ready: false,
             fault: None,
             heart: Heartbeat::new(HEARTBEAT),
+            lamp: Lamp::default(),
+            lit: false,
         }
+    }
+
+    /// With a lamp that somebody else switches.
+    #[must_use]
+    pub fn with_lamp(mut self, lamp: Lamp) -> Self {
+        self.lamp = lamp;
+        self
     }
 
     /// Holds the reject output active until `until`, or longer if it is already
@@ -120,13 +132,19 @@ impl Actuators {
             self.pass_until = None;
             self.outputs.set(OutputRole::Pass, false)?;
         }
+        let lit = self.lamp.level(now);
+        if lit != self.lit {
+            // A lamp is no reason to stop a line.
+            self.lit = self.outputs.set(OutputRole::Notice, lit).map_or(self.lit, |()| lit);
+        }
         self.beat(now)
     }
 
     /// When [`Actuators::tick`] next has something to do.
     pub fn poll_at(&self) -> Option<Timestamp> {
         let reject = self.reject_until.filter(|&until| until != FOREVER);
-        [reject, self.pass_until, self.heart.poll_at()].into_iter().flatten().min()
+        let due = [reject, self.pass_until, self.heart.poll_at()];
+        due.into_iter().flatten().min()
     }
 
     /// Everything inactive, READY first. Goes on after an error, because the
@@ -135,12 +153,13 @@ impl Actuators {
     /// # Errors
     /// The first line that would not be set.
     pub fn rest(&mut self) -> Result<(), IoError> {
-        const ORDER: [OutputRole; 5] = [
+        const ORDER: [OutputRole; 6] = [
             OutputRole::Ready,
             OutputRole::Heartbeat,
             OutputRole::Pass,
             OutputRole::Reject,
             OutputRole::Busy,
+            OutputRole::Notice,
         ];
         self.heart = Heartbeat::new(HEARTBEAT);
         self.ready = false;

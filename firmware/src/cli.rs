@@ -10,6 +10,8 @@ use touchstone_models::recipe::{PROMPTS_MAX, Registration, SMALLEST_DEFECT_PX_MA
 use touchstone_models::tiling::TileChoice;
 use touchstone_models::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
 
+use crate::store::Selector;
+
 /// Most parts of one `demo`.
 pub const DEMO_PARTS_MAX: u64 = 100_000;
 /// Good parts that `demo` teaches unless told otherwise. One is enough to run; with ten the rate is
@@ -58,7 +60,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Say what works on this machine, what does not, and what to do
     Doctor(DoctorArgs),
-    /// Look at recipes
+    /// Look at recipes, and change what is judged by
     Recipe(RecipeArgs),
 }
 
@@ -135,6 +137,17 @@ pub struct InspectArgs {
     pub model: ModelArgs,
 }
 
+/// What to do with a good part that the others do not agree with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Outliers {
+    /// Ask, where somebody sits at a terminal; else keep it and say so.
+    Ask,
+    /// Keep it and say so.
+    Keep,
+    /// Leave it out.
+    Drop,
+}
+
 const TEACH_EXAMPLES: &str = "\
 Examples:
   touchstone teach --name bracket good1.png good2.png good3.png
@@ -142,8 +155,11 @@ Examples:
   touchstone teach --name bracket --keep 10 shift/*.png
   touchstone teach --name bracket --false-reject-ppm 200 --smallest-defect 12 good*.png
   touchstone teach --name plate --smallest-defect 6 --tiles auto 4k-*.png
+  touchstone teach --name bracket --store store --golden-fail scratched.png good*.png
+  touchstone teach --name bracket --store store --add this-one-was-good.png
 
-Teaching again into the same folder makes the next version of the recipe.";
+Teaching again into the same folder or store makes the next version of the recipe. In a store
+the new version is active at once, and `touchstone recipe rollback` undoes it.";
 
 /// Arguments of `teach`.
 #[derive(Debug, Args)]
@@ -170,9 +186,24 @@ pub struct TeachArgs {
     /// tried [default: as many as a recipe holds, 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=PROMPTS_MAX as i64))]
     pub keep: Option<u32>,
-    /// Folder of the recipe [default: a folder NAME here]
+    /// Folder of the recipe [default: the store of --config, else a folder NAME here]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Recipe store that it goes into, and where it becomes the active one
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub store: Option<PathBuf>,
+    /// Add these good parts to those that the recipe has; all else of it stays as it is
+    #[arg(long, conflicts_with_all = ["keep", "region", "ignore"])]
+    pub add: bool,
+    /// Good parts that the others do not agree with: keep, drop, or ask on a terminal
+    #[arg(long, value_name = "HOW", default_value = "ask")]
+    pub outliers: Outliers,
+    /// Picture of a part that must pass before the recipe goes live; give it again for more
+    #[arg(long, value_name = "PICTURE")]
+    pub golden_pass: Vec<PathBuf>,
+    /// Picture of a part that must be rejected before the recipe goes live; give it again for more
+    #[arg(long, value_name = "PICTURE")]
+    pub golden_fail: Vec<PathBuf>,
     /// Good parts that may be rejected, per million
     #[arg(long, value_name = "PPM", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(PPM))]
@@ -344,35 +375,117 @@ pub struct RecipeArgs {
     pub command: RecipeCommand,
 }
 
+/// Which recipe store.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// Folder of the recipe store
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Configuration as for `run`, whose store is meant
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    pub config: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// Whether a store is meant at all.
+    pub fn is_given(&self) -> bool {
+        self.store.is_some() || self.config.is_some()
+    }
+}
+
 /// What can be done with recipes.
 #[derive(Debug, Subcommand)]
 pub enum RecipeCommand {
-    /// List the recipes in a folder
+    /// List the recipes in a folder or store
     List {
-        /// Folder of recipe folders
-        #[arg(value_name = "DIR", default_value = ".")]
-        dir: PathBuf,
+        /// Folder of recipe folders, or a store
+        #[arg(value_name = "DIR", conflicts_with_all = ["store", "config"])]
+        dir: Option<PathBuf>,
         /// One JSON object per recipe on standard output
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
     },
     /// Show one recipe
     Show {
-        /// Recipe folder
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
+        /// Recipe folder or bundle; with a store NAME or NAME@VERSION
+        #[arg(value_name = "RECIPE")]
+        recipe: PathBuf,
         /// As a JSON object on standard output
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
     },
     /// Check a recipe: files, model, and that its good parts pass and its bad ones do not
     Verify {
-        /// Recipe folder
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
+        /// Recipe folder or bundle; with a store NAME or NAME@VERSION
+        #[arg(value_name = "RECIPE")]
+        recipe: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
         #[command(flatten)]
         #[allow(missing_docs)]
         model: ModelArgs,
+    },
+    /// Make a version in the store the one that is judged by, if it passes its golden test
+    Activate {
+        /// NAME or NAME@VERSION
+        #[arg(value_name = "RECIPE")]
+        recipe: Selector,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        model: ModelArgs,
+    },
+    /// Go back to the version before in the store, if it passes its golden test
+    Rollback {
+        /// Recipe [default: the active one]
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        model: ModelArgs,
+    },
+    /// Take a signed bundle into the store and make it active, if it passes its golden test
+    Import {
+        /// NAME-VERSION.touchstone with its signature beside it; with --unsigned also a recipe's folder
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// Folder of the public keys that are believed [default: recipes.keys of --config]
+        #[arg(long, value_name = "DIR", conflicts_with = "unsigned")]
+        keys: Option<PathBuf>,
+        /// Family of boards that this one is of [default: that of --config's board]
+        #[arg(long, value_name = "FAMILY")]
+        board: Option<String>,
+        /// Take it although nobody signed it: for whoever has a shell on the camera anyway
+        #[arg(long)]
+        unsigned: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        model: ModelArgs,
+    },
+    /// Show who changed what, when and from where
+    Log {
+        /// One JSON object per entry on standard output
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
     },
 }
 

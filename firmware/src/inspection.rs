@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use log::Level;
+use touchstone_board::command::Source;
 use touchstone_board::{Frame, Timestamp};
 use touchstone_models::inspector::{Inspection, Inspector};
 use touchstone_models::picture::Picture;
@@ -22,6 +23,62 @@ pub trait Judge: Send {
     /// Why not and what to do, in plain words; it then judges as before.
     fn activate(&mut self, recipe: &str) -> Result<Activated, String> {
         Err(format!("{recipe}: this line has one recipe only"))
+    }
+
+    /// Changes what it judges by. May take seconds. Where it cannot, it judges as before, or by an earlier
+    /// recipe, and says which.
+    fn change(&mut self, wish: Wish, from: Source) -> Changed {
+        let _ = from;
+        match wish {
+            Wish::Activate(recipe) => match self.activate(&recipe) {
+                Ok(active) => Changed::to(active.recipe.clone(), active),
+                Err(why) => Changed::refused(why),
+            },
+            Wish::Rollback | Wish::Verify | Wish::Teach { .. } => {
+                Changed::refused("this line has no recipe store".to_owned())
+            }
+        }
+    }
+}
+
+/// A change of what is judged by.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// Another recipe, or another version of it.
+    Activate(String),
+    /// The version before.
+    Rollback,
+    /// The same, if it still passes its golden test.
+    Verify,
+    /// One more good part.
+    Teach {
+        /// Of that recipe; of the active one where there is no name.
+        name: Option<String>,
+        /// It.
+        picture: Picture,
+    },
+}
+
+/// What became of a [`Wish`].
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// For whoever wished it.
+    pub outcome: Result<String, String>,
+    /// What is judged by from now on, if that is another one than before.
+    pub active: Option<Box<Activated>>,
+    /// Whether there is a recipe that may judge.
+    pub sound: bool,
+}
+
+impl Changed {
+    /// It is done.
+    pub fn to(word: String, active: Activated) -> Self {
+        Self { outcome: Ok(word), active: Some(Box::new(active)), sound: true }
+    }
+
+    /// It is not done, and all is as before.
+    pub fn refused(why: String) -> Self {
+        Self { outcome: Err(why), active: None, sound: true }
     }
 }
 
@@ -150,6 +207,8 @@ pub struct Names {
     pub model: String,
     /// Recipe name and version, if there is one.
     pub recipe: Option<String>,
+    /// Hex of [`Activated::identity`], where a recipe is judged by.
+    pub identity: Option<String>,
 }
 
 /// The reason in the words of the models' crate, which PLC programs rely on,
@@ -195,9 +254,14 @@ pub fn line_record(
     }
     record.latency_us =
         LatencyRecord { capture: capture_us, total: total_us, ..Default::default() };
+    name(&mut record, names);
+    record
+}
+
+fn name(record: &mut VerdictRecord, names: &Names) {
     record.model.clone_from(&names.model);
     record.recipe.clone_from(&names.recipe);
-    record
+    record.identity.clone_from(&names.identity);
 }
 
 /// The record of an inspection that no line stands behind.
@@ -221,8 +285,7 @@ pub fn file_record(
         score: inspection.latency.score,
         total: total_us,
     };
-    record.model.clone_from(&names.model);
-    record.recipe.clone_from(&names.recipe);
+    name(&mut record, names);
     record
 }
 
@@ -268,7 +331,7 @@ pub mod tests {
 
     #[test]
     fn a_record_says_what_the_line_decided() {
-        let names = Names { model: "m".into(), recipe: None };
+        let names = Names { model: "m".into(), ..Names::default() };
         let slot = Slot {
             part: PartId(4),
             frame: None,

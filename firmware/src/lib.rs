@@ -8,10 +8,14 @@
 //! - [`overlay`], [`report`], [`serve`]: pictures and pages for people.
 
 pub mod actuators;
+pub mod archive;
 pub mod cli;
 pub mod commands;
 pub mod exit;
+pub mod golden;
 pub mod inspection;
+pub mod intake;
+pub mod lamp;
 pub mod latency;
 pub mod line;
 pub mod machine;
@@ -24,5 +28,6 @@ pub mod serve;
 pub mod session;
 pub mod settings;
 pub mod station;
+pub mod store;
 pub mod terminal;
 pub mod virtual_line;

@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use log::{debug, warn};
-use touchstone_board::command::Request;
+use touchstone_board::command::{self, Request};
 use touchstone_board::watchdog::Feeder;
 use touchstone_board::{Camera, Frame, Inputs, IoError, Outputs, Timestamp, Trigger};
 use touchstone_models::inspector::Inspection;
@@ -33,7 +33,8 @@ use touchstone_models::picture::Picture;
 
 use crate::actuators::Actuators;
 use crate::exit::Failure;
-use crate::inspection::{Activated, Judge, Slots};
+use crate::inspection::{Changed, Judge, Slots, Wish};
+use crate::lamp::Lamp;
 use crate::line::{Action, BACKLOG_MAX, Event, Line, LineConfig, PartId, Travel, Verdict};
 use crate::station::{Condition, Ending, Observer, Published, Trouble, actuate, wiring};
 use care::Care;
@@ -76,13 +77,16 @@ enum Message {
     CameraEnded,
     Judged(PartId, Picture, Box<Inspection>, u64),
     JudgeGone,
-    Activated(Result<Box<Activated>, String>),
+    /// The frame of a part that is to be taught; none where the camera gave none.
+    Seen(Option<Frame>),
+    Changed(Changed),
     Request(Request),
 }
 
 /// A frame that the camera's thread is asked for.
 struct Order {
-    part: PartId,
+    /// Of that part; of one that is to be taught where there is none.
+    part: Option<PartId>,
     not_before: Timestamp,
     by: Timestamp,
 }
@@ -90,7 +94,7 @@ struct Order {
 /// What the judge's thread is asked for.
 enum Job {
     Judge(PartId, Picture),
-    Activate(String),
+    Change(Wish, command::Source),
 }
 
 /// Where the parts of a line come from.
@@ -117,6 +121,12 @@ pub struct Setup {
     pub requests: Option<Receiver<Request>>,
     /// The watchdogs.
     pub feeder: Feeder,
+    /// Who may teach while the line runs.
+    pub teach_from: Vec<command::Source>,
+    /// Whether the judge has a recipe that may judge.
+    pub sound: bool,
+    /// How a recipe that comes in fares.
+    pub lamp: Lamp,
 }
 
 struct RealLine<'a> {
@@ -131,6 +141,9 @@ struct RealLine<'a> {
     parts_max: u64,
     care: Care,
     change: Change,
+    teach_from: Vec<command::Source>,
+    /// Whether the judge has a recipe that may judge.
+    sound: bool,
     /// What is wrong with the camera.
     camera: Option<Trouble>,
     camera_losses: u64,
@@ -163,7 +176,8 @@ pub fn run(
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
     let (work, jobs) = sync_channel(BACKLOG_MAX);
     let quit = Arc::new(AtomicBool::new(false));
-    let Setup { camera, outputs, source, inputs, requests, feeder } = setup;
+    let Setup { camera, outputs, source, inputs, requests, feeder, teach_from, sound, lamp } =
+        setup;
     let mut line = Line::new(config);
     let mut threads = vec![spawn("judge", {
         let messages = messages.clone();
@@ -194,7 +208,7 @@ pub fn run(
     };
     let mut real = RealLine {
         line,
-        actuators: Actuators::new(outputs),
+        actuators: Actuators::new(outputs).with_lamp(lamp),
         slots: Slots::default(),
         orders,
         work,
@@ -203,6 +217,8 @@ pub fn run(
         parts_max,
         care: Care::new(feeder),
         change: Change::None,
+        teach_from,
+        sound,
         camera: None,
         camera_losses: 0,
         edges_lost: 0,
@@ -326,7 +342,8 @@ impl RealLine<'_> {
 
     /// Tells the line whether all that it needs is there.
     fn show_health(&mut self, now: Timestamp) {
-        let ok = self.camera.is_none() && self.broken.is_none() && !self.is_changing();
+        let ok =
+            self.camera.is_none() && self.broken.is_none() && self.sound && !self.is_changing();
         if ok != self.healthy {
             self.healthy = ok;
             self.line.handle(now, Event::Health { ok });
@@ -366,7 +383,8 @@ impl RealLine<'_> {
 
     /// Shows how the line is, where that has changed.
     fn tell(&mut self) -> Result<(), Failure> {
-        let trouble = self.line.fault_kind().map(Trouble::Fault).or(self.camera);
+        let recipe = (!self.sound).then_some(Trouble::Recipe);
+        let trouble = self.line.fault_kind().map(Trouble::Fault).or(self.camera).or(recipe);
         let error = trouble.is_some() || self.broken.is_some();
         self.actuators.set_fault(error).map_err(wiring)?;
         let ready = self.line.ready();
@@ -397,7 +415,7 @@ impl RealLine<'_> {
             }
             return;
         };
-        if orders.try_send(Order { part, not_before, by }).is_err() {
+        if orders.try_send(Order { part: Some(part), not_before, by }).is_err() {
             self.line.handle(now, Event::FrameMissing { part });
         }
     }

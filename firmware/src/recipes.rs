@@ -1,19 +1,21 @@
-//! The recipes of a camera: the folders beside the configured one, and the judge
-//! that changes between them while the line runs.
+//! The recipes of a camera: a store, or the folders beside the configured one, and the judge
+//! that changes between them while the line runs ([`Bench`]).
+
+mod bench;
+mod candidate;
+mod stored;
+
+pub use bench::{Bench, Delivery};
+pub use candidate::{Candidate, self_test};
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use log::warn;
 use touchstone_board::command::{RECIPES_MAX, RecipeName};
-use touchstone_models::inspector::{Inspection, Inspector};
-use touchstone_models::picture::Picture;
 use touchstone_models::recipe::RECIPE_FILE;
 
-use crate::exit::Failure;
-use crate::inspection::{Activated, Judge};
-use crate::session;
-use crate::settings::RunConfig;
+use crate::store::State;
 
 /// What recipes are chosen by: the name of its folder.
 pub fn name_of(folder: &Path) -> String {
@@ -47,63 +49,9 @@ pub fn beside(folder: &Path) -> Vec<RecipeName> {
     names
 }
 
-/// The judge of a line, and what it needs to become another one.
-pub struct Bench {
-    inspector: Inspector,
-    recipe: String,
-    config: RunConfig,
-}
-
-impl Bench {
-    /// Loads the configured recipe.
-    ///
-    /// # Errors
-    /// Recipe, model or times that will not do.
-    pub fn open(config: RunConfig) -> Result<(Self, Activated), Failure> {
-        let (inspector, active) = load(&config, &config.recipe)?;
-        Ok((Self { inspector, recipe: active.recipe.clone(), config }, active))
-    }
-
-    fn folder(&self, recipe: &str) -> Result<PathBuf, String> {
-        // Only a name that is in the list: nothing from a wire becomes a path.
-        let listed = beside(&self.config.recipe);
-        if !listed.iter().any(|name| name.as_str() == recipe) {
-            return Err(format!("{recipe}: no such recipe; ask for the recipe list"));
-        }
-        let whole = self.config.recipe.canonicalize().map_err(|e| e.to_string())?;
-        Ok(whole.with_file_name(recipe))
-    }
-}
-
-impl Judge for Bench {
-    fn judge(&mut self, picture: &Picture) -> Inspection {
-        let inspection = self.inspector.inspect(picture);
-        if let Some(drift) = inspection.drift {
-            warn!("{}: {drift}", self.recipe);
-        }
-        inspection
-    }
-
-    fn activate(&mut self, recipe: &str) -> Result<Activated, String> {
-        let folder = self.folder(recipe)?;
-        let (inspector, active) = load(&self.config, &folder).map_err(|e| e.to_string())?;
-        self.inspector = inspector;
-        self.recipe.clone_from(&active.recipe);
-        Ok(active)
-    }
-}
-
-fn load(config: &RunConfig, folder: &Path) -> Result<(Inspector, Activated), Failure> {
-    let recipe = session::open_recipe(folder)?;
-    let line = config.line(&recipe.card.line)?;
-    let loaded = session::load_model(&config.model, Some(&recipe))?;
-    let names = session::names_of(&loaded.package, Some(&recipe));
-    let identity = recipe.identity(loaded.package.hash()).map_err(Failure::usage)?;
-    let settings = session::settings_of(&recipe);
-    let inspector = session::inspector(loaded.model, &recipe.prompts, settings)?;
-    let good = recipe.prompts.first().cloned();
-    let active = Activated { recipe: name_of(folder), names, identity, line, good };
-    Ok((inspector, active))
+/// The recipes of a store, by name.
+pub fn stored(state: &State) -> Vec<RecipeName> {
+    state.recipes.iter().filter_map(|held| RecipeName::new(&held.name)).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 
 use log::info;
 use touchstone_models::engine::{ENGINE_THREADS_MAX, EngineKind};
+use touchstone_models::files;
 use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
 use touchstone_models::package::{ModelPackage, find_model};
@@ -131,8 +132,10 @@ pub fn inspect_failure(error: InspectError) -> Failure {
 
 /// The names that go into every record.
 pub fn names_of(package: &ModelPackage, recipe: Option<&Recipe>) -> Names {
+    let identity = recipe.and_then(|recipe| recipe.identity(package.hash()).ok());
     Names {
         model: package.id().to_owned(),
         recipe: recipe.map(|r| format!("{} {}", r.card.name, r.card.version)),
+        identity: identity.map(|bytes| files::hex(&bytes)),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use touchstone_board::command::Source;
 use touchstone_board::config::Board;
 use touchstone_board::devices::Devices;
 use touchstone_board::sim::SimulatedLine;
@@ -14,6 +15,7 @@ use touchstone_models::recipe::LineTiming;
 use crate::cli::ModelArgs;
 use crate::exit::Failure;
 use crate::line::{LineConfig, LineTimes};
+use crate::store::{KEEP, KEEP_DEFAULT, Store};
 
 /// Most bytes a configuration may have.
 const CONFIG_BYTES_MAX: u64 = 64 << 10;
@@ -27,7 +29,8 @@ const REJECTS_KEPT_MAX: u32 = 10_000;
 #[serde(deny_unknown_fields)]
 struct RunTable {
     board: PathBuf,
-    recipe: PathBuf,
+    recipe: Option<PathBuf>,
+    recipes: Option<RecipesTable>,
     model: Option<String>,
     engine: Option<String>,
     threads: Option<usize>,
@@ -53,10 +56,39 @@ struct OutputTable {
     dir: PathBuf,
     #[serde(default = "rejects_kept_default")]
     rejects_kept: u32,
+    #[serde(default = "archive_mb_default")]
+    archive_mb: u32,
+    passes_every: Option<u32>,
+}
+
+fn archive_mb_default() -> u32 {
+    500
 }
 
 fn rejects_kept_default() -> u32 {
     200
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecipesTable {
+    store: PathBuf,
+    keys: Option<PathBuf>,
+    factory: Option<PathBuf>,
+    keep: Option<u32>,
+    golden_every_min: Option<u32>,
+    #[serde(default)]
+    result_file: bool,
+    teach_from: Option<Vec<Teacher>>,
+}
+
+/// Who may be allowed to teach a line that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Teacher {
+    Button,
+    Serial,
+    Modbus,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,8 +102,31 @@ struct TriggerTable {
 pub struct OutputConfig {
     /// The folder.
     pub dir: PathBuf,
-    /// Pictures of rejected parts that are kept; the oldest makes room.
+    /// Drawn pictures of rejected parts that are kept; the oldest makes room.
     pub rejects_kept: u32,
+    /// Bytes that pictures with map and verdict may take; 0 keeps none.
+    pub archive_bytes: u64,
+    /// Besides rejected parts every so many-th that passes is kept.
+    pub passes_every: Option<u32>,
+}
+
+/// A store of recipes, and what may change in it while the line runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The folder.
+    pub store: PathBuf,
+    /// Public keys of those whose bundles are believed; without them none is.
+    pub keys: Option<PathBuf>,
+    /// The recipe of last resort, a folder or a bundle.
+    pub factory: Option<PathBuf>,
+    /// Versions of each recipe that are kept.
+    pub keep: u32,
+    /// How often the active recipe is tried on its golden pictures while the line runs.
+    pub golden_every: Option<Duration>,
+    /// Whether the result is written onto the stick too.
+    pub result_file: bool,
+    /// Who may teach a line that runs.
+    pub teach_from: Vec<Source>,
 }
 
 /// A line's configuration, checked, with all paths as seen from here.
@@ -81,8 +136,10 @@ pub struct RunConfig {
     pub board: Board,
     /// Where the board file lies.
     pub board_file: PathBuf,
-    /// The recipe's folder.
+    /// The recipe's folder; of a store, the active recipe's bundle, or the store where none is active.
     pub recipe: PathBuf,
+    /// The store, where recipes come and go while the line runs.
+    pub recipes: Option<StoreConfig>,
     /// Model, engine and threads, as on the command line.
     pub model: ModelArgs,
     /// Where results are kept.
@@ -115,11 +172,27 @@ pub fn open(path: &Path) -> Result<RunConfig, Failure> {
 fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
     let table: RunTable = toml::from_str(text).map_err(|e| toml_error(text, &e))?;
     let at = |path: &Path| folder.join(path);
-    for (key, path) in [("board", &table.board), ("recipe", &table.recipe)] {
-        if path.as_os_str().is_empty() {
+    let store = table.recipes.as_ref().map(|recipes| &recipes.store);
+    for (key, path) in
+        [("board", Some(&table.board)), ("recipe", table.recipe.as_ref()), ("recipes.store", store)]
+    {
+        if path.is_some_and(|path| path.as_os_str().is_empty()) {
             return Err(format!(": {key}: the path is empty; name a file or folder"));
         }
     }
+    let recipes = table.recipes.map(|recipes| store_config(recipes, folder)).transpose()?;
+    let recipe = match (&table.recipe, &recipes) {
+        (Some(recipe), None) => at(recipe),
+        (None, Some(recipes)) => active_file(recipes),
+        (None, None) => {
+            return Err(
+                ": recipe is missing; name a recipe's folder, or a store with [recipes]".to_owned()
+            );
+        }
+        (Some(_), Some(_)) => {
+            return Err(": recipe and [recipes] are both there; keep one of them".to_owned());
+        }
+    };
     let board_file = at(&table.board);
     let board = Board::load(&board_file).map_err(|e| format!(": board: {e}"))?;
     if let Some(TriggerTable { every_ms }) = table.trigger {
@@ -146,8 +219,12 @@ fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
             board.name
         ));
     }
-    let output =
-        table.output.map(|o| OutputConfig { dir: at(&o.dir), rejects_kept: o.rejects_kept });
+    let output = table.output.map(|o| OutputConfig {
+        dir: at(&o.dir),
+        rejects_kept: o.rejects_kept,
+        archive_bytes: u64::from(o.archive_mb) << 20,
+        passes_every: o.passes_every.filter(|every| *every > 0),
+    });
     if let Some(o) = output.as_ref().filter(|o| o.rejects_kept > REJECTS_KEPT_MAX) {
         return Err(format!(
             ": output.rejects_kept is {}; at most {REJECTS_KEPT_MAX} are possible",
@@ -165,7 +242,8 @@ fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
     Ok(RunConfig {
         board,
         board_file,
-        recipe: at(&table.recipe),
+        recipe,
+        recipes,
         model: ModelArgs {
             // A folder is relative to this file, a name is a name.
             model: table.model.map(|m| match m.contains('/') {
@@ -179,6 +257,48 @@ fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
         every: table.trigger.map(|t| Duration::from_millis(u64::from(t.every_ms))),
         times: table.line,
     })
+}
+
+/// Least and most minutes between two golden tests.
+const GOLDEN_EVERY_MIN: std::ops::RangeInclusive<u32> = 1..=10_080;
+
+fn store_config(table: RecipesTable, folder: &Path) -> Result<StoreConfig, String> {
+    let keep = table.keep.unwrap_or(KEEP_DEFAULT);
+    if !KEEP.contains(&keep) {
+        return Err(format!(": recipes.keep is {keep}; choose {} to {}", KEEP.start(), KEEP.end()));
+    }
+    if let Some(minutes) = table.golden_every_min.filter(|m| !GOLDEN_EVERY_MIN.contains(m)) {
+        return Err(format!(
+            ": recipes.golden_every_min is {minutes}; choose {} to {}, or leave it out for never",
+            GOLDEN_EVERY_MIN.start(),
+            GOLDEN_EVERY_MIN.end()
+        ));
+    }
+    let teach_from = table.teach_from.unwrap_or_else(|| vec![Teacher::Button]);
+    Ok(StoreConfig {
+        store: folder.join(table.store),
+        keys: table.keys.map(|path| folder.join(path)),
+        factory: table.factory.map(|path| folder.join(path)),
+        keep,
+        golden_every: table.golden_every_min.map(|m| Duration::from_secs(60 * u64::from(m))),
+        result_file: table.result_file,
+        teach_from: teach_from
+            .into_iter()
+            .map(|teacher| match teacher {
+                Teacher::Button => Source::Button,
+                Teacher::Serial => Source::Serial,
+                Teacher::Modbus => Source::Modbus,
+            })
+            .collect(),
+    })
+}
+
+/// What is judged by when the line starts, as far as the store says so now.
+fn active_file(config: &StoreConfig) -> PathBuf {
+    let active = Store::is_store(&config.store)
+        .then(|| Store::open(&config.store, config.keep).ok()?.active_file())
+        .flatten();
+    active.unwrap_or_else(|| config.store.clone())
 }
 
 fn toml_error(text: &str, error: &toml::de::Error) -> String {
@@ -295,12 +415,21 @@ mod tests {
         for key in [
             "board",
             "recipe",
+            "store",
+            "keys",
+            "factory",
+            "keep",
+            "golden_every_min",
+            "result_file",
+            "teach_from",
             "model",
             "engine",
             "threads",
             "log",
             "dir",
             "rejects_kept",
+            "archive_mb",
+            "passes_every",
             "every_ms",
             "capture_delay_ms",
             "capture_window_ms",

@@ -54,6 +54,8 @@ pub enum Trouble {
     CameraAway,
     /// The camera is there and gives no frame that can be used.
     CameraUnusable,
+    /// There is no recipe that passes its golden test.
+    Recipe,
 }
 
 impl fmt::Display for Trouble {
@@ -66,6 +68,7 @@ impl fmt::Display for Trouble {
             Self::Fault(Fault::Encoder) => "encoder: clear the belt, check it, acknowledge",
             Self::CameraAway => "camera gone: check cable and power",
             Self::CameraUnusable => "camera unusable: see the log, start again",
+            Self::Recipe => "no sound recipe: teach or bring one",
         })
     }
 }

@@ -73,6 +73,22 @@ impl Lines {
     }
 }
 
+/// Asks somebody who sits at a terminal; `None` where nobody does.
+///
+/// # Errors
+/// The terminal cannot be read.
+pub fn ask(question: &str) -> Result<Option<String>, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    // Standard error, for standard output may be a file.
+    let _ = write!(io::stderr(), "{question}");
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|e| Failure::Use(format!("standard input: {e}")))?;
+    Ok(Some(answer.trim().to_owned()))
+}
+
 /// Work that is done before this is not worth a progress bar.
 const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 

@@ -95,6 +95,16 @@ pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// Whether `name` is fit for a model or recipe: `[a-z0-9-_]{1,64}`, and so for a folder, a URL and
 /// a PLC's screen alike.
 pub fn is_safe_name(name: &str) -> bool {

@@ -4,6 +4,7 @@
 //! Owns no camera, no output and no thread of its own; `board` and `models` know nothing of each
 //! other. Start at [`oneprompt::OnePrompt`] for the network and at [`inspector`] for verdicts.
 
+pub mod bundle;
 pub mod calibration;
 pub mod drift;
 pub mod engine;

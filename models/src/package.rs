@@ -253,13 +253,7 @@ impl std::error::Error for PackageError {}
 
 /// Hex SHA-256 of `bytes`.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-    }
-    hex
+    files::hex(&Sha256::digest(bytes))
 }
 
 fn package_hash(card: &ModelCard) -> String {

@@ -8,7 +8,7 @@ mod error;
 mod save;
 
 pub use error::{Fault, PictureError};
-pub use save::{encode_png, save_map16, save_mask, save_rgb};
+pub use save::{encode_map16, encode_png, save_map16, save_mask, save_rgb};
 
 use crate::files;
 use crate::preprocess::Scaler;

@@ -7,10 +7,14 @@
 //! golden/pass/*.png optional: parts that must pass, for the test before activation
 //! golden/fail/*.png optional: parts that must be rejected
 //! ```
+//!
+//! The same folder as one plain tar is a bundle ([`crate::bundle`]); [`Recipe::open`] reads both.
 
+mod bundled;
 mod card;
 mod error;
 mod further;
+mod golden;
 
 pub use card::{
     FALSE_REJECT_PPM_MAX, LineTiming, ModelPin, RECIPE_CARD_BYTES_MAX, RecipeCard, Registration,
@@ -18,6 +22,7 @@ pub use card::{
 };
 pub use error::RecipeError;
 pub use further::{FURTHER_MAX, FurtherGood};
+pub use golden::Golden;
 
 use crate::files;
 use crate::package::ModelPackage;
@@ -32,6 +37,9 @@ pub const PROMPTS_MAX: usize = 32;
 
 /// Most golden pictures of each kind.
 pub const GOLDEN_MAX: usize = 64;
+
+/// Most pixels of all prompts together, which bounds what a recipe takes in memory: 32 of 8 million.
+pub const PROMPT_PIXELS_MAX: u64 = 256 << 20;
 
 /// Name of the card within a recipe.
 pub const RECIPE_FILE: &str = "recipe.toml";
@@ -53,10 +61,10 @@ pub struct Recipe {
     pub prompts: Vec<Picture>,
     /// Pixels that are not judged.
     pub ignore: Option<IgnoreMask>,
-    /// Files of parts that must pass. Paths, because most users never load them.
-    pub golden_pass: Vec<PathBuf>,
-    /// Files of parts that must be rejected.
-    pub golden_fail: Vec<PathBuf>,
+    /// Parts that must pass. Where they lie, because most users never load them.
+    pub golden_pass: Vec<Golden>,
+    /// Parts that must be rejected.
+    pub golden_fail: Vec<Golden>,
 }
 
 /// Pixels that are not judged, of the size of the prompts.
@@ -79,22 +87,29 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Reads a recipe's folder.
+    /// Reads a recipe's folder, or a bundle, whose signature is nobody's business here.
     pub fn open(dir: &Path) -> Result<Recipe, RecipeError> {
+        if dir.is_file() {
+            return Recipe::open_bundle(dir);
+        }
         if !dir.is_dir() {
             return Err(RecipeError::Missing { dir: dir.to_path_buf() });
         }
         let card = read_card(dir)?;
         let files = list_pngs(&dir.join(PROMPTS), PROMPTS_MAX)?;
-        let prompts =
-            files.iter().map(|file| Picture::open(file)).collect::<Result<Vec<_>, _>>()?;
+        let mut pixels = PixelBudget::default();
+        let open = |file: &PathBuf| pixels.spend(Picture::open(file)?);
+        let prompts = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let ignore_file = dir.join(IGNORE_FILE);
         let ignore = match ignore_file.try_exists() {
             Ok(false) => None,
             _ => Some(IgnoreMask::from_picture(&Picture::open(&ignore_file)?)),
         };
-        let golden_pass = list_pngs(&dir.join(GOLDEN_PASS), GOLDEN_MAX)?;
-        let golden_fail = list_pngs(&dir.join(GOLDEN_FAIL), GOLDEN_MAX)?;
+        let golden = |folder| {
+            let files = list_pngs(&dir.join(folder), GOLDEN_MAX)?;
+            Ok::<_, RecipeError>(files.into_iter().map(Golden::File).collect())
+        };
+        let (golden_pass, golden_fail) = (golden(GOLDEN_PASS)?, golden(GOLDEN_FAIL)?);
         let recipe = Recipe { card, prompts, ignore, golden_pass, golden_fail };
         recipe.check()?;
         Ok(recipe)
@@ -176,22 +191,8 @@ impl Recipe {
     }
 
     fn write_parts(&self, dir: &Path) -> Result<(), RecipeError> {
-        write(&dir.join(RECIPE_FILE), self.card.emit()?.as_bytes())?;
-        for (i, prompt) in self.prompts.iter().enumerate() {
-            write(&numbered(dir, PROMPTS, i), &picture::encode_png(prompt)?)?;
-        }
-        if let Some(mask) = &self.ignore {
-            let grey: Vec<u8> =
-                mask.ignored.iter().flat_map(|&i| [if i { 255 } else { 0 }; 3]).collect();
-            let mask = Picture::from_rgb8(mask.width, mask.height, grey)?;
-            write(&dir.join(IGNORE_FILE), &picture::encode_png(&mask)?)?;
-        }
-        for (folder, golden) in [(GOLDEN_PASS, &self.golden_pass), (GOLDEN_FAIL, &self.golden_fail)]
-        {
-            for (i, file) in golden.iter().enumerate() {
-                let picture = Picture::open(file)?;
-                write(&numbered(dir, folder, i), &picture::encode_png(&picture)?)?;
-            }
+        for (path, bytes) in self.files()? {
+            write(&dir.join(path), &bytes)?;
         }
         for folder in [PROMPTS, GOLDEN_PASS, GOLDEN_FAIL] {
             let folder = dir.join(folder);
@@ -200,6 +201,27 @@ impl Recipe {
             }
         }
         sync(dir)
+    }
+
+    /// Every file of the recipe with its name in the folder, card first.
+    fn files(&self) -> Result<Vec<(String, Vec<u8>)>, RecipeError> {
+        let mut files = vec![(RECIPE_FILE.to_owned(), self.card.emit()?.into_bytes())];
+        for (i, prompt) in self.prompts.iter().enumerate() {
+            files.push((numbered(PROMPTS, i), picture::encode_png(prompt)?));
+        }
+        if let Some(mask) = &self.ignore {
+            let grey: Vec<u8> =
+                mask.ignored.iter().flat_map(|&i| [if i { 255 } else { 0 }; 3]).collect();
+            let mask = Picture::from_rgb8(mask.width, mask.height, grey)?;
+            files.push((IGNORE_FILE.to_owned(), picture::encode_png(&mask)?));
+        }
+        for (folder, golden) in [(GOLDEN_PASS, &self.golden_pass), (GOLDEN_FAIL, &self.golden_fail)]
+        {
+            for (i, part) in golden.iter().enumerate() {
+                files.push((numbered(folder, i), picture::encode_png(&part.open()?)?));
+            }
+        }
+        Ok(files)
     }
 
     fn check(&self) -> Result<(), RecipeError> {
@@ -239,8 +261,19 @@ fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
-fn numbered(dir: &Path, folder: &str, index: usize) -> PathBuf {
-    dir.join(folder).join(format!("{:03}.png", index + 1))
+fn numbered(folder: &str, index: usize) -> String {
+    format!("{folder}/{:03}.png", index + 1)
+}
+
+/// Counts the pixels of the prompts as they are read.
+#[derive(Debug, Default)]
+struct PixelBudget(u64);
+
+impl PixelBudget {
+    fn spend(&mut self, picture: Picture) -> Result<Picture, RecipeError> {
+        self.0 += u64::from(picture.width()) * u64::from(picture.height());
+        if self.0 > PROMPT_PIXELS_MAX { Err(RecipeError::TooManyPixels) } else { Ok(picture) }
+    }
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<(), RecipeError> {

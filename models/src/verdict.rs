@@ -457,6 +457,10 @@ pub struct VerdictRecord {
     pub model: String,
     /// Recipe name and version, if one is active.
     pub recipe: Option<String>,
+    /// Hex of the first 8 bytes of a hash over model, recipe and threshold
+    /// ([`crate::recipe::Recipe::identity`]): two verdicts with the same one were made by the same rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 impl VerdictRecord {
@@ -478,6 +482,7 @@ impl VerdictRecord {
             latency_us: LatencyRecord::default(),
             model: String::new(),
             recipe: None,
+            identity: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{drift, eval, export, federated, import, rates, synth, train};
+use crate::{bundle, drift, eval, export, federated, import, rates, synth, train};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]
@@ -32,6 +32,9 @@ pub enum Command {
     /// Take in what others trained: a whole network as a model package, or an encoder.
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Make, sign, check and send recipes as signed bundles.
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     /// Measure a model package on pictures in the MVTec AD layout.
     Eval(eval::EvalArgs),
     /// Measure stated false-reject rates on good parts of imaginary products.
@@ -48,6 +51,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Federated(command) => federated::run(command),
         Command::Export(args) => export::run(args),
         Command::Import(command) => import::run(command),
+        Command::Bundle(command) => bundle::run(command),
         Command::Eval(args) => eval::run(args),
         Command::Rates(args) => rates::run(args),
         Command::Drift(args) => drift::run(args),

@@ -2,6 +2,7 @@
 //! nothing in here.
 
 pub mod backbone;
+pub mod bundle;
 pub mod cli;
 pub mod drift;
 pub mod eval;

@@ -17,10 +17,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
 
+/// Longest name of a family of boards.
+const FAMILY_BYTES_MAX: usize = 64;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BoardTable {
     name: Spanned<String>,
+    family: Option<Spanned<String>>,
     camera: Spanned<CameraTable>,
     #[serde(default)]
     gpio: Vec<Spanned<GpioTable>>,
@@ -136,9 +140,22 @@ pub(super) fn parse(text: &str) -> Result<Board, ConfigError> {
             "say what people call this board",
         ));
     }
+    let family = table.family.map(|family| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+        let it = family.get_ref();
+        match (1..=FAMILY_BYTES_MAX).contains(&it.len()) && it.bytes().all(plain) && it != "any" {
+            true => Ok(it.clone()),
+            false => {
+                let what = "not a family of boards";
+                let remedy = "use 1 to 64 of a-z, 0-9, '-' and '_', other than any";
+                Err(source.error(&family.span(), "family", what, remedy))
+            }
+        }
+    });
     let camera = camera(&source, &table.camera)?;
     let mut board = Board {
         name: table.name.into_inner(),
+        family: family.transpose()?,
         camera,
         trigger: None,
         teach: None,

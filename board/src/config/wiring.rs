@@ -30,6 +30,7 @@ enum Role {
     #[serde(alias = "fault")]
     Error,
     Heartbeat,
+    Notice,
 }
 
 enum Direction {
@@ -52,6 +53,7 @@ impl Role {
             Role::Reject => Direction::Out(OutputRole::Reject),
             Role::Error => Direction::Out(OutputRole::Fault),
             Role::Heartbeat => Direction::Out(OutputRole::Heartbeat),
+            Role::Notice => Direction::Out(OutputRole::Notice),
         }
     }
 }
@@ -251,7 +253,7 @@ fn output(
     // They say that all is well, which a dead camera must never say.
     let promise = match role {
         OutputRole::Pass | OutputRole::Ready | OutputRole::Heartbeat => true,
-        OutputRole::Reject | OutputRole::Fault | OutputRole::Busy => false,
+        OutputRole::Reject | OutputRole::Fault | OutputRole::Busy | OutputRole::Notice => false,
     };
     let active = *fail_safe.get_ref() == Level::Active;
     if promise && active {

@@ -66,6 +66,15 @@ pub trait Mounter: Send {
     /// # Errors
     /// The kernel refuses.
     fn unmount(&mut self, target: &Path) -> Result<(), DriveError>;
+
+    /// Lets `target` be written to, or no longer. What is on it still cannot act.
+    ///
+    /// # Errors
+    /// The stick is write-protected or gone, or this mounter never writes.
+    fn set_writable(&mut self, target: &Path, writable: bool) -> Result<(), DriveError> {
+        let _ = writable;
+        Err(DriveError::NotAllowed { device: target.to_owned() })
+    }
 }
 
 /// What became of a stick.
@@ -226,6 +235,22 @@ impl<S: Source, M: Mounter> Drives<S, M> {
     /// Sticks that can be read now, and where.
     pub fn mounted(&self) -> &[(Partition, PathBuf)] {
         &self.mounted
+    }
+
+    /// Lets a mounted stick be written to while `work` is done, and not a moment longer.
+    ///
+    /// # Errors
+    /// It cannot be written to, or `work` fails.
+    pub fn writing(
+        &mut self,
+        at: &Path,
+        work: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), DriveError> {
+        self.mounter.set_writable(at, true)?;
+        let done = work(at);
+        self.mounter.set_writable(at, false)?;
+        let failed = |source| DriveError::Io { path: at.to_owned(), doing: "writing", source };
+        done.map_err(failed)
     }
 
     /// Looks once, mounts what has come and lets go of what has gone.

@@ -3,7 +3,7 @@
 use super::{DriveError, Mounter, Partition, device};
 use rustix::fs::{FileType, stat};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use std::ffi::CStr;
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use std::path::Path;
 /// replayed, because replaying writes.
 pub const FILESYSTEMS: [(&str, &CStr); 3] =
     [("vfat", c"utf8"), ("exfat", c""), ("ext4", c"noload")];
+
+/// Nothing on a stick can act.
+const INERT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Mounts by the kernel.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,9 +81,17 @@ impl Mounter for KernelMounter {
         {
             return Err(gone());
         }
-        let flags =
-            MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        let flags = MountFlags::RDONLY | INERT;
         try_all(&node, |filesystem, options| mount(&node, target, filesystem, flags, options))
+    }
+
+    fn set_writable(&mut self, target: &Path, writable: bool) -> Result<(), DriveError> {
+        let flags = if writable { INERT } else { INERT | MountFlags::RDONLY };
+        mount_remount(target, flags, c"").map_err(|errno| DriveError::Io {
+            path: target.to_owned(),
+            doing: "mounting it anew",
+            source: errno.into(),
+        })
     }
 
     fn unmount(&mut self, target: &Path) -> Result<(), DriveError> {

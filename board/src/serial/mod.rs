@@ -5,7 +5,7 @@
 pub mod protocol;
 mod service;
 
-pub use service::{QUEUE_MAX, RETRY, ResultPort, SerialCounts};
+pub use service::{QUEUE_MAX, RETRY, ResultPort, SerialCounts, Speaker};
 
 use crate::config::SerialConfig;
 use crate::io::IoError;

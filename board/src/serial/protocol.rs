@@ -4,6 +4,7 @@
 //! checksum tells noise from a line.
 
 use crate::command::{Command, RecipeName};
+use crate::push::Push;
 use std::fmt;
 
 /// Longest line from mark to checksum, in bytes.
@@ -187,15 +188,26 @@ fn parse(text: &str) -> Result<Command, &'static str> {
         "counters" => Ok(Command::Counters),
         "acknowledge" => Ok(Command::Acknowledge),
         "recipe list" => Ok(Command::RecipeList),
-        _ => match text.strip_prefix("recipe activate ") {
-            Some(name) => {
-                let name = RecipeName::new(name).ok_or("not a recipe name")?;
-                Ok(Command::RecipeActivate(name))
-            }
-            None => Err("unknown command; known: trigger, teach, status, counters, acknowledge, \
-                         recipe list, recipe activate NAME"),
-        },
+        "recipe rollback" => Ok(Command::RecipeRollback),
+        "recipe verify" => Ok(Command::RecipeVerify),
+        _ => parse_long(text),
     }
+}
+
+/// The commands with something after their verb.
+fn parse_long(text: &str) -> Result<Command, &'static str> {
+    let name = |name| RecipeName::new(name).ok_or("not a recipe name");
+    if let Some(rest) = text.strip_prefix("recipe activate ") {
+        return name(rest).map(Command::RecipeActivate);
+    }
+    if let Some(rest) = text.strip_prefix("teach ") {
+        return name(rest).map(Command::TeachAs);
+    }
+    if let Some(rest) = text.strip_prefix("push ") {
+        return Push::parse(rest).map(Command::Push);
+    }
+    Err("unknown command; known: trigger, teach, teach NAME, status, counters, acknowledge, \
+         recipe list, recipe activate NAME, recipe rollback, recipe verify, push")
 }
 
 /// A command as text, as an asker sends it.
@@ -208,6 +220,10 @@ pub fn verb(command: &Command) -> String {
         Command::Acknowledge => "acknowledge".to_owned(),
         Command::RecipeList => "recipe list".to_owned(),
         Command::RecipeActivate(name) => format!("recipe activate {name}"),
+        Command::TeachAs(name) => format!("teach {name}"),
+        Command::RecipeRollback => "recipe rollback".to_owned(),
+        Command::RecipeVerify => "recipe verify".to_owned(),
+        Command::Push(push) => push.verb(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::io::IoError;
 use crate::results::ResultRecord;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -63,10 +63,28 @@ type Opener = Box<dyn FnMut() -> Result<Link, IoError> + Send>;
 /// The sequence number counts every result, the dropped ones too, so that the receiver sees a gap.
 #[derive(Debug)]
 pub struct ResultPort {
-    queue: SyncSender<String>,
-    next: u32,
-    counters: Arc<Counters>,
+    speaker: Speaker,
     alive: Arc<AtomicBool>,
+}
+
+/// Says things on a port beside its results, with numbers from the same row.
+#[derive(Clone, Debug)]
+pub struct Speaker {
+    queue: SyncSender<String>,
+    next: Arc<AtomicU32>,
+    counters: Arc<Counters>,
+}
+
+impl Speaker {
+    /// Hands one line over without ever waiting; false where it was dropped.
+    pub fn send(&self, text: &str) -> bool {
+        let sequence = self.next.fetch_add(1, Ordering::Relaxed);
+        let sent = self.queue.try_send(protocol::emit(Kind::Result, sequence, text)).is_ok();
+        if !sent {
+            count(&self.counters.dropped);
+        }
+        sent
+    }
 }
 
 impl ResultPort {
@@ -134,18 +152,17 @@ impl ResultPort {
         // Not joined: it ends when this port is dropped, and a stuck device must not hold up the end.
         let thread = std::thread::Builder::new().name("serial".to_owned());
         thread.spawn(move || writer.run(link, &lines)).map_err(|e| no_thread(name, &e))?;
-        Ok(ResultPort { queue, next: 0, counters, alive })
+        Ok(ResultPort { speaker: Speaker { queue, next: Arc::default(), counters }, alive })
     }
 
     /// Hands one result over without ever waiting; false where it was dropped.
     pub fn send(&mut self, text: &str) -> bool {
-        let sequence = self.next;
-        self.next = self.next.wrapping_add(1);
-        let sent = self.queue.try_send(protocol::emit(Kind::Result, sequence, text)).is_ok();
-        if !sent {
-            count(&self.counters.dropped);
-        }
-        sent
+        self.speaker.send(text)
+    }
+
+    /// For whoever else has something to say on this port.
+    pub fn speaker(&self) -> Speaker {
+        self.speaker.clone()
     }
 
     /// As [`ResultPort::send`], for a record.
@@ -157,12 +174,12 @@ impl ResultPort {
     pub fn counts(&self) -> SerialCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SerialCounts {
-            written: read(&self.counters.written),
-            dropped: read(&self.counters.dropped),
-            failed: read(&self.counters.failed),
-            commands: read(&self.counters.commands),
-            noise: read(&self.counters.noise),
-            reconnects: read(&self.counters.reconnects),
+            written: read(&self.speaker.counters.written),
+            dropped: read(&self.speaker.counters.dropped),
+            failed: read(&self.speaker.counters.failed),
+            commands: read(&self.speaker.counters.commands),
+            noise: read(&self.speaker.counters.noise),
+            reconnects: read(&self.speaker.counters.reconnects),
         }
     }
 }

@@ -1,15 +1,17 @@
-//! `touchstone recipe`: look at recipes and check them.
+//! `touchstone recipe`: look at recipes, check them, and change what a store holds.
+
+mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use touchstone_models::picture::Picture;
 use touchstone_models::recipe::{RECIPE_FILE, Recipe};
 
 use crate::cli::{ModelArgs, RecipeCommand};
 use crate::exit::{Done, Ended, Failure};
-use crate::inspection::Judge;
+use crate::golden;
+use crate::recipes::self_test;
 use crate::session;
 use crate::terminal::Lines;
 
@@ -19,9 +21,24 @@ use crate::terminal::Lines;
 /// A folder that is not there or a recipe that is not sound.
 pub fn run(command: &RecipeCommand) -> Ended {
     match command {
-        RecipeCommand::List { dir, json } => list(dir, *json),
-        RecipeCommand::Show { dir, json } => show(dir, *json),
-        RecipeCommand::Verify { dir, model } => verify(dir, model),
+        RecipeCommand::List { dir, json, store: at } => match store::meant(dir.as_deref(), at)? {
+            Some(store) => store::list(&store, *json),
+            None => list(dir.as_deref().unwrap_or(Path::new(".")), *json),
+        },
+        RecipeCommand::Show { recipe, json, store: at } => show(&store::file(recipe, at)?, *json),
+        RecipeCommand::Verify { recipe, store: at, model } => {
+            verify(&store::file(recipe, at)?, model)
+        }
+        RecipeCommand::Activate { recipe, store: at, model } => store::activate(recipe, at, model),
+        RecipeCommand::Rollback { name, store: at, model } => {
+            store::roll_back(name.as_deref(), at, model)
+        }
+        RecipeCommand::Import { bundle, keys, board, unsigned, store: at, model } => {
+            let trust =
+                store::Trust { keys: keys.clone(), board: board.clone(), unsigned: *unsigned };
+            store::import(bundle, trust, at, model)
+        }
+        RecipeCommand::Log { json, store: at } => store::log(at, *json),
     }
 }
 
@@ -119,39 +136,36 @@ fn show(dir: &Path, json: bool) -> Ended {
 /// Teaches the recipe to its model and judges its own pictures.
 fn verify(dir: &Path, model: &ModelArgs) -> Ended {
     let recipe = session::open_recipe(dir)?;
-    let loaded = session::load_model(model, Some(&recipe))?;
-    let settings = session::settings_of(&recipe);
-    let mut inspector = session::inspector(loaded.model, &recipe.prompts, settings)?;
-    let mut wrong = Vec::new();
-    let mut judged = 0;
-    let mut check = |picture: &Picture, name: String, must_pass: bool| {
-        let inspection = inspector.judge(picture);
-        judged += 1;
-        if inspection.decision.is_pass() != must_pass {
-            wrong.push(format!("{name}: {}", inspection.decision));
-        }
-    };
-    for (number, prompt) in (1..).zip(&recipe.prompts) {
-        check(prompt, format!("prompt {number} must pass"), true);
-    }
-    let golden = [(&recipe.golden_pass, true), (&recipe.golden_fail, false)];
-    for (files, must_pass) in golden {
-        for file in files {
-            let picture = Picture::open(file).map_err(Failure::usage)?;
-            let word = if must_pass { "pass" } else { "be rejected" };
-            check(&picture, format!("{} must {word}", file.display()), must_pass);
-        }
-    }
-    if !wrong.is_empty() {
-        return Err(Failure::Use(format!(
-            "recipe {} fails its own test: {}; teach it again",
-            dir.display(),
-            wrong.join("; ")
-        )));
-    }
+    let tried = try_out(&recipe, model)?;
     Lines::default().line(&format!(
-        "recipe '{}' version {}: sound, {judged} pictures judged as they should be",
-        recipe.card.name, recipe.card.version
+        "recipe '{}' version {}: sound, {} pictures judged as they should be",
+        recipe.card.name, recipe.card.version, tried.judged
     ))?;
     Ok(Done::Fine)
+}
+
+/// A recipe that does what it should.
+struct Tried {
+    /// Pictures judged.
+    judged: usize,
+    /// Hex identity of model, recipe and threshold.
+    identity: Option<String>,
+}
+
+/// Teaches a recipe to its model and judges its good parts and golden pictures.
+fn try_out(recipe: &Recipe, model: &ModelArgs) -> Result<Tried, Failure> {
+    let loaded = session::load_model(model, Some(recipe))?;
+    let identity = session::names_of(&loaded.package, Some(recipe)).identity;
+    let settings = session::settings_of(recipe);
+    let mut inspector = session::inspector(loaded.model, &recipe.prompts, settings)?;
+    let fails = |why: String| {
+        let (name, version) = (&recipe.card.name, recipe.card.version);
+        Failure::Use(format!(
+            "recipe '{name}' version {version} fails its own test: {why}; teach it again"
+        ))
+    };
+    self_test(&mut inspector, recipe)
+        .map_err(|(number, why)| fails(format!("prompt {number} must pass: {why}")))?;
+    let golden = golden::test(&mut inspector, recipe).map_err(fails)?;
+    Ok(Tried { judged: recipe.prompts.len() + golden, identity })
 }

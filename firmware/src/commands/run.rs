@@ -1,6 +1,7 @@
 //! `touchstone run`: a line, from its configuration.
 
 mod archive;
+mod notices;
 mod results;
 mod screen;
 mod sticks;
@@ -8,25 +9,32 @@ mod sticks;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
 
 use log::{info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use touchstone_board::Wired;
+use touchstone_board::config::Board;
 use touchstone_board::devices::Devices;
+use touchstone_board::drives::Drives;
 use touchstone_board::watchdog::{self, Feeder};
 
 use crate::cli::RunArgs;
 use crate::exit::{Done, Ended, Failure};
 use crate::inspection::Judge;
+use crate::intake::Gate;
+use crate::intake::medium::Mounted;
+use crate::intake::porter::Porter;
+use crate::lamp::Lamp;
 use crate::line::Counters;
 use crate::real_line::{self, ClockTrigger, Setup, Source};
 use crate::recipes::{self, Bench};
-use crate::session;
-use crate::settings;
+use crate::settings::{self, StoreConfig};
 use crate::station::Ending;
 use crate::terminal::Lines;
 use crate::virtual_line::VirtualLine;
 use archive::Archive;
+use notices::Notices;
 use results::Results;
 use screen::Screen;
 use sticks::Sticks;
@@ -38,9 +46,9 @@ use sticks::Sticks;
 /// device or the model that fails (hardware). The outputs are at rest then.
 pub fn run(args: &RunArgs) -> Ended {
     let config = settings::open(&args.config)?;
-    let prompts = session::open_recipe(&config.recipe)?.prompts;
-    let archive = config.output.as_ref().map(|o| Archive::open(o, &prompts)).transpose()?;
+    let archive = config.output.as_ref().map(Archive::open).transpose()?;
     let (board, every, folder) = (config.board.clone(), config.every, config.recipe.clone());
+    let recipes = config.recipes.clone();
     let (mut judge, active) = Bench::open(config)?;
     if args.check {
         // Devices last: opening them moves outputs.
@@ -49,7 +57,7 @@ pub fn run(args: &RunArgs) -> Ended {
             "{}: configuration, board '{}', recipe '{}' and model '{}' are sound",
             args.config.display(),
             board.name,
-            active.names.recipe.as_deref().unwrap_or(&active.recipe),
+            active.names.recipe.as_deref().unwrap_or("(none yet)"),
             active.names.model
         ))?;
         return Ok(Done::Fine);
@@ -62,18 +70,41 @@ pub fn run(args: &RunArgs) -> Ended {
     for warning in &devices.warnings {
         warn!("{warning}; the line runs without it");
     }
-    wired.exchange.set_recipes(recipes::beside(&folder));
+    let listed = match judge.store() {
+        Some((store, _)) => recipes::stored(&store.state().map_err(Failure::usage)?),
+        None => recipes::beside(&folder),
+    };
+    wired.exchange.set_recipes(listed);
     let line = active.line;
     let inputs = wired.inputs.take();
     let requests = requests_of(&mut wired);
     let screen = board.display.as_ref().and_then(|d| Screen::start(d, &board.name));
-    let sticks = Sticks::watch(&board.storage);
+    let lamp = Lamp::default();
+    let (mut sticks, mut porter) = (None, None);
+    match (&recipes, judge.store()) {
+        (Some(recipes), Some((store, delivery))) => {
+            let herald = Notices {
+                speakers: wired.results.iter().map(|port| port.speaker()).collect(),
+                screen: screen.as_ref().map(Screen::notice),
+                lamp: lamp.clone(),
+            };
+            let gate = Gate { store, keys: recipes.keys.clone(), family: board.family.clone() };
+            porter = Porting::start(recipes, &board, &wired, gate, delivery, herald);
+        }
+        _ => sticks = Sticks::watch(&board.storage),
+    }
+    let teach_from = recipes.as_ref().map_or_else(Vec::new, |r| r.teach_from.clone());
     let mut observer = Results::new(wired, archive, screen, active);
     let parts_max = args.parts.unwrap_or(u64::MAX);
     let ending = match devices.simulated.take() {
         Some(sim) => {
             // In virtual time nobody outside can say when: commands are refused.
             drop(requests);
+            if !judge.is_sound() {
+                return Err(Failure::Use(
+                    "the store has no sound recipe; teach one or import one first".to_owned(),
+                ));
+            }
             let judge: &mut dyn Judge = &mut judge;
             VirtualLine::new(sim, line, judge, parts_max).run(&mut observer, &stop)?
         }
@@ -93,14 +124,66 @@ pub fn run(args: &RunArgs) -> Ended {
                 inputs,
                 requests: Some(requests),
                 feeder: Feeder::new(dogs),
+                teach_from,
+                sound: judge.is_sound(),
+                lamp,
             };
             real_line::run(setup, line, Box::new(judge), &mut observer, parts_max, &stop)?
         }
     };
-    drop(sticks);
+    drop((sticks, porter));
     observer.close();
     say_goodbye(&ending, stop.load(Ordering::Relaxed));
     Ok(Done::Fine)
+}
+
+/// The thread that takes bundles in.
+struct Porting {
+    quit: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Porting {
+    fn start(
+        recipes: &StoreConfig,
+        board: &Board,
+        wired: &Wired,
+        gate: Gate,
+        delivery: recipes::Delivery,
+        herald: Notices,
+    ) -> Option<Self> {
+        let porter = Porter {
+            gate,
+            delivery,
+            drives: Drives::open(&board.storage),
+            medium: Box::new(Mounted),
+            requests: wired.exchange.deliveries(),
+            exchange: wired.exchange.clone(),
+            herald: Box::new(herald),
+            result_file: recipes.result_file,
+            golden_every: recipes.golden_every,
+        };
+        let quit = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&quit);
+        let thread = thread::Builder::new().name("porter".to_owned());
+        match thread.spawn(move || porter.work().run(&told)) {
+            Ok(thread) => Some(Self { quit, thread: Some(thread) }),
+            Err(e) => {
+                warn!("no thread for sticks and pushes: {e}; the line runs without");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Porting {
+    /// Unmounts the sticks. One that holds its mount holds up the end, not the line.
+    fn drop(&mut self) {
+        self.quit.store(true, Ordering::Relaxed);
+        if self.thread.take().is_some_and(|t| t.join().is_err()) {
+            warn!("the thread of sticks and pushes panicked");
+        }
+    }
 }
 
 /// Takes the line's end of the commands out of `wired`, which goes on to carry

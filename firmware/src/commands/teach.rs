@@ -1,35 +1,35 @@
 //! `touchstone teach`: good parts become a recipe.
 
-use std::path::{Path, PathBuf};
+mod place;
+mod report;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::info;
 use touchstone_models::inspector::{
-    Choice, GOOD_PARTS_MAX, Inspector, Settings, SuspiciousPrompt, TAIL_PARTS_MIN, choose_prompts,
+    Choice, GOOD_PARTS_MAX, Inspector, Settings, SuspiciousPrompt, choose_prompts,
 };
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::{
-    FurtherGood, IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, RECIPE_FILE, Recipe, RecipeCard,
-    Tiles,
+    FurtherGood, Golden, IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, Recipe, RecipeCard, Tiles,
 };
-use touchstone_models::tiling::{DEFECT_INPUT_PX, Tiling};
-use touchstone_models::verdict::{Decision, Witness};
+use touchstone_models::verdict::Decision;
 
-use crate::cli::TeachArgs;
-use crate::exit::{Done, Ended, Failure};
+use crate::cli::{Outliers, TeachArgs};
+use crate::exit::{Ended, Failure};
+use crate::golden;
 use crate::inspection::Judge;
-use crate::out_folder::OutFolder;
 use crate::session;
 use crate::settings::{self, RunConfig};
-use crate::terminal::{Lines, Progress};
+use crate::terminal::{Progress, ask};
+use place::Place;
+use report::{objection, report};
 
 /// How long the camera may take for one picture.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// False-reject rates that a promise is made for, in parts per million.
-const RATES_PPM: [u32; 8] = [10, 50, 100, 500, 1000, 5000, 20_000, 100_000];
 
 /// A good part and what to call it when speaking of it.
 struct GoodPart {
@@ -43,40 +43,139 @@ struct GoodPart {
 /// Pictures, name, folder or settings that will not do (use); camera or model
 /// failure (hardware). Nothing is written then.
 pub fn run(args: &TeachArgs) -> Ended {
-    let dir = args.out.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     if args.images.len() > GOOD_PARTS_MAX {
         return Err(Failure::Use(format!(
             "{} good parts were given, at most {GOOD_PARTS_MAX} can be chosen from; leave some out",
             args.images.len()
         )));
     }
-    // The recipe is put in place at once, so its parent has to be writable.
-    let parent = match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
+    let place = Place::of(args)?;
+    let before = place.before(&args.name)?;
+    let version = place.next_version(&args.name)?;
+    let mut loaded = session::load_model(&args.model, before.as_ref().filter(|_| args.add))?;
+    let good = good_parts(args)?;
+    let (mut recipe, mut chosen) = match before {
+        Some(before) if args.add => added(before, version, good)?,
+        None if args.add => {
+            return Err(Failure::Use(format!(
+                "there is no recipe '{}' yet to add to; teach it without --add",
+                args.name
+            )));
+        }
+        before => {
+            let chosen = choose(args, &mut loaded.model, good)?;
+            let pictures = chosen.parts.iter().map(|p| p.picture.clone()).collect();
+            let mut recipe = make_recipe(args, version, &loaded.package, pictures)?;
+            // What the recipe was tried on so far, the next version is tried on too.
+            if let Some(before) = before {
+                recipe.golden_pass = before.golden_pass;
+                recipe.golden_fail = before.golden_fail;
+            }
+            (recipe, chosen)
+        }
     };
-    let _parent = OutFolder::prepare(parent, "--out")?;
-    let version = next_version(&dir, &args.name)?;
-    let mut loaded = session::load_model(&args.model, None)?;
-    let Chosen { parts, others, stand_for } = choose(args, &mut loaded.model, good_parts(args)?)?;
-    let pictures: Vec<Picture> = parts.iter().map(|p| p.picture.clone()).collect();
-    let mut recipe = make_recipe(args, version, &loaded.package, &pictures)?;
-    let mut settings = session::settings_of(&recipe);
-    if let Some(first) = pictures.first() {
-        settings.tiles = session::tiles(&loaded.model, args.tiles, first, &settings);
+    recipe.golden_pass.extend(args.golden_pass.iter().cloned().map(Golden::File));
+    recipe.golden_fail.extend(args.golden_fail.iter().cloned().map(Golden::File));
+    if !args.add
+        && let Some(first) = recipe.prompts.first()
+    {
+        let settings = session::settings_of(&recipe);
+        recipe.card.tiles = session::tiles(&loaded.model, args.tiles, first, &settings);
     }
-    recipe.card.tiles = settings.tiles;
-    let mut inspector = session::inspector(loaded.model, &pictures, settings)?;
+    let settings = session::settings_of(&recipe);
+    let mut inspector = session::inspector(loaded.model, &recipe.prompts, settings.clone())?;
+    let mut suspicious = inspector.suspicious_prompts();
+    let dropped = drop_outliers(args.outliers, &mut chosen, &suspicious)?;
+    if !dropped.is_empty() {
+        recipe.prompts = chosen.parts.iter().map(|p| p.picture.clone()).collect();
+        inspector = session::inspector(inspector.into_model(), &recipe.prompts, settings)?;
+        suspicious = inspector.suspicious_prompts();
+    }
+    self_test(&mut inspector, &chosen.parts, &suspicious)?;
+    let rejected = rejected_of(&mut inspector, &chosen.others);
+    let mut strangers = Vec::new();
+    if !chosen.others.is_empty() {
+        (recipe.card.further_good, strangers) = learn_from(&mut inspector, &chosen.others)?;
+    }
+    let golden = golden::test(&mut inspector, &recipe).map_err(|why| {
+        Failure::Use(format!("{why}; nothing was written. Teach more good parts, or look at these"))
+    })?;
+    let active = place.save(&recipe, &loaded.package)?;
+    let Chosen { parts, others, stand_for } = &chosen;
+    let stand_for = if dropped.is_empty() { stand_for.clone() } else { Vec::new() };
+    let others = others.len();
+    let taught = Taught {
+        parts,
+        stand_for,
+        others,
+        rejected,
+        strangers,
+        suspicious,
+        dropped,
+        golden,
+        active,
+    };
+    report(args, &place.to_string(), &recipe, &inspector, &taught)
+}
 
-    let suspicious = inspector.suspicious_prompts();
-    self_test(&mut inspector, &parts, &suspicious)?;
-    let rejected = rejected_of(&mut inspector, &others);
-    let (further, strangers) = learn_from(&mut inspector, &others)?;
-    recipe.card.further_good = further;
-    recipe.save(&dir).map_err(Failure::usage)?;
-    let taught =
-        Taught { parts: &parts, stand_for, others: others.len(), rejected, strangers, suspicious };
-    report(args, &dir, &recipe, &inspector, &taught)
+/// The recipe that is there with more good parts: all of it but these and its version stays.
+fn added(
+    mut recipe: Recipe,
+    version: u32,
+    good: Vec<GoodPart>,
+) -> Result<(Recipe, Chosen), Failure> {
+    let there = recipe.prompts.len();
+    if there + good.len() > PROMPTS_MAX {
+        return Err(Failure::Use(format!(
+            "the recipe has {there} good parts, with {} more it would have more than \
+             {PROMPTS_MAX}; teach it anew with --keep",
+            good.len()
+        )));
+    }
+    let known = (1..).zip(&recipe.prompts).map(|(number, picture)| GoodPart {
+        name: format!("good part {number} of the version before"),
+        picture: picture.clone(),
+    });
+    let parts: Vec<GoodPart> = known.chain(good).collect();
+    recipe.prompts = parts.iter().map(|part| part.picture.clone()).collect();
+    recipe.card.version = version;
+    Ok((recipe, Chosen { parts, others: Vec::new(), stand_for: Vec::new() }))
+}
+
+/// Leaves out good parts that the others do not agree with, as far as that is wished; their names.
+fn drop_outliers(
+    how: Outliers,
+    chosen: &mut Chosen,
+    suspicious: &[SuspiciousPrompt],
+) -> Result<Vec<String>, Failure> {
+    let mut out = Vec::new();
+    for prompt in suspicious {
+        let part = &chosen.parts[prompt.index].name;
+        let drop = match how {
+            Outliers::Keep => false,
+            Outliers::Drop => true,
+            Outliers::Ask => {
+                let question = format!(
+                    "{part} differs from the other {}: {} (p = {:.1e}). Keep or drop it? [k/d] ",
+                    chosen.parts.len() - 1,
+                    objection(prompt.witness),
+                    prompt.p_value
+                );
+                // Nobody there: kept, and said so in the end.
+                ask(&question)?.is_some_and(|answer| answer.starts_with(['d', 'D']))
+            }
+        };
+        if drop {
+            out.push(prompt.index);
+        }
+    }
+    if out.len() == chosen.parts.len() {
+        return Err(Failure::Use(
+            "no good part would be left; nothing was written. Take pictures anew".to_owned(),
+        ));
+    }
+    out.sort_unstable();
+    Ok(out.into_iter().rev().map(|index| chosen.parts.remove(index).name).collect())
 }
 
 /// What became of the good parts.
@@ -92,6 +191,12 @@ struct Taught<'a> {
     /// Those that it did not learn from, and the p-value that all others leave them.
     strangers: Vec<(String, f64)>,
     suspicious: Vec<SuspiciousPrompt>,
+    /// Names of those that were left out again.
+    dropped: Vec<String>,
+    /// Golden pictures that it was tried on.
+    golden: usize,
+    /// Whether it is judged by from now on.
+    active: bool,
 }
 
 /// The good parts, divided.
@@ -163,23 +268,6 @@ fn learn_from(
     Ok((further, named))
 }
 
-fn next_version(dir: &Path, name: &str) -> Result<u32, Failure> {
-    if !dir.join(RECIPE_FILE).exists() {
-        return Ok(1);
-    }
-    let there = session::open_recipe(dir)?.card;
-    if there.name != name {
-        return Err(Failure::Use(format!(
-            "{} holds the recipe '{}'; teach '{name}' into another folder (--out)",
-            dir.display(),
-            there.name
-        )));
-    }
-    there.version.checked_add(1).ok_or_else(|| {
-        Failure::Use(format!("{}: its version cannot grow any more; use --out", dir.display()))
-    })
-}
-
 fn good_parts(args: &TeachArgs) -> Result<Vec<GoodPart>, Failure> {
     if let Some(config) = args.config.as_deref().filter(|_| args.camera) {
         return from_camera(&settings::open(config)?, args.count);
@@ -207,7 +295,7 @@ fn make_recipe(
     args: &TeachArgs,
     version: u32,
     package: &ModelPackage,
-    pictures: &[Picture],
+    pictures: Vec<Picture>,
 ) -> Result<Recipe, Failure> {
     let card = RecipeCard {
         name: args.name.clone(),
@@ -221,7 +309,7 @@ fn make_recipe(
         further_good: FurtherGood::default(),
         line: LineTiming::default(),
     };
-    let mut recipe = Recipe::new(card, pictures.to_vec()).map_err(Failure::usage)?;
+    let mut recipe = Recipe::new(card, pictures).map_err(Failure::usage)?;
     if let Some(path) = &args.ignore {
         let mask = Picture::open(path).map_err(Failure::usage)?;
         recipe.ignore = Some(IgnoreMask::from_picture(&mask));
@@ -253,136 +341,4 @@ fn self_test(
         )));
     }
     Ok(())
-}
-
-fn report(
-    args: &TeachArgs,
-    dir: &Path,
-    recipe: &Recipe,
-    inspector: &Inspector,
-    taught: &Taught<'_>,
-) -> Ended {
-    let parts = taught.parts;
-    let mut lines = Lines::default();
-    let card = &recipe.card;
-    let plural = if parts.len() == 1 { "" } else { "s" };
-    lines.line(&format!(
-        "recipe '{}' version {} in {}: {} good part{plural}, model {}",
-        card.name,
-        card.version,
-        dir.display(),
-        parts.len(),
-        card.model.id
-    ))?;
-    lines.line("self test: every good part passes")?;
-    if taught.others > 0 {
-        lines.line(&format!(
-            "chosen from {}; of the {} others {} pass",
-            parts.len() + taught.others,
-            taught.others,
-            taught.others - taught.rejected.len()
-        ))?;
-        lines.line(&format!(
-            "calibrated with {} of them as well{}",
-            recipe.card.further_good.parts(),
-            match recipe.card.further_good.parts() {
-                parts if parts < TAIL_PARTS_MIN =>
-                    format!(": from {TAIL_PARTS_MIN} on they tell of rare scores, too"),
-                _ => ", rare scores included".to_owned(),
-            }
-        ))?;
-    }
-    for (part, count) in parts.iter().zip(&taught.stand_for) {
-        lines.line(&match count {
-            0 => format!("kept {}: no other is like it", part.name),
-            count => format!("kept {}: it stands for {count} more", part.name),
-        })?;
-    }
-    for (name, decision) in &taught.rejected {
-        lines.line(&format!("LOOK AT {name}: a good part that the recipe rejects ({decision})"))?;
-    }
-    for (name, p_value) in &taught.strangers {
-        lines.line(&format!(
-            "LOOK AT {name}: no other good part is like it (p = {p_value:.1e}), so it was left out; if it is \
-             good, show more like it"
-        ))?;
-    }
-    for prompt in &taught.suspicious {
-        lines.line(&format!(
-            "LOOK AT {}: {} (p = {:.1e}); if it is not a good part, teach again without it",
-            parts[prompt.index].name,
-            objection(prompt.witness),
-            prompt.p_value
-        ))?;
-    }
-    lines.line(&promise(inspector, args.false_reject_ppm))?;
-    if let Some(line) = parts.first().and_then(|part| keyhole(recipe, inspector, &part.picture)) {
-        lines.line(&line)?;
-    }
-    lines.line(&format!("use it: touchstone inspect --recipe {} IMAGE...", dir.display()))?;
-    Ok(Done::Fine)
-}
-
-/// A smallest defect that was asked for and that the network will hardly see.
-fn keyhole(recipe: &Recipe, inspector: &Inspector, first: &Picture) -> Option<String> {
-    let (card, input) = (&recipe.card, inspector.model().input_size());
-    let area = card.region_of_interest.unwrap_or(first.bounds());
-    let size = (area.w, area.h);
-    let seen = Tiling::new(card.tiles, input).defect_at_input(size, card.smallest_defect_px);
-    // One pixel is the default and says that nobody thought of it.
-    let asked = card.smallest_defect_px > 1;
-    (asked && seen < DEFECT_INPUT_PX).then(|| {
-        let enough = Tiling::for_defect(input, size, card.smallest_defect_px);
-        format!(
-            "LOOK AT the smallest defect: of {} pixels the network sees {seen:.1}, and needs \
-             {DEFECT_INPUT_PX}; teach with --tiles {enough}, or inspect a smaller --region",
-            card.smallest_defect_px
-        )
-    })
-}
-
-fn objection(witness: Witness) -> &'static str {
-    match witness {
-        Witness::Change => "it differs from the other good parts somewhere",
-        Witness::Position | Witness::Joint => {
-            "it has something somewhere that no other good part has"
-        }
-        Witness::Image => "it does not look like the other good parts at all",
-    }
-}
-
-/// What false-reject rate the good parts are enough for.
-fn promise(inspector: &Inspector, asked_ppm: u32) -> String {
-    let asked = percent(asked_ppm);
-    let Some(more) = inspector.needs_more(asked_ppm) else {
-        return format!("rate: at most {asked} of the good parts will be rejected");
-    };
-    let parts = if more == 1 { "1 more good part" } else { &format!("{more} more good parts") };
-    let reachable = RATES_PPM.into_iter().find(|&ppm| inspector.needs_more(ppm).is_none());
-    let instead = match reachable {
-        Some(ppm) => {
-            format!("; with these, {} is within reach (--false-reject-ppm {ppm})", percent(ppm))
-        }
-        None => String::new(),
-    };
-    format!(
-        "rate: {asked} false rejects needs about {parts}, until then small defects may pass{instead}"
-    )
-}
-
-fn percent(ppm: u32) -> String {
-    let text = format!("{:.4}", f64::from(ppm) / 10_000.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_read_like_percentages() {
-        assert_eq!(percent(1), "0.0001 %");
-        assert_eq!(percent(1000), "0.1 %");
-        assert_eq!(percent(200_000), "20 %");
-    }
 }

@@ -1,30 +1,52 @@
-//! Commands from outside, and the change of recipe.
+//! Commands from outside, and changes of what is judged by.
 //!
-//! A change of recipe lets READY fall, waits until no part is without its
-//! outcome (those are judged by the old recipe), lets the judge's thread build
-//! the new one, and takes over its times when no part is on the line. A recipe
-//! that cannot be used leaves the old one at work.
+//! A change lets READY fall, waits until no part is without its outcome (those are judged by the old recipe),
+//! looks at the part that is to be taught where one is, lets the judge's thread do the work, and takes over the
+//! new times when no part is on the line. A recipe that cannot be used leaves the old one at work.
 
 use std::sync::mpsc::TrySendError;
+use std::time::Duration;
 
 use log::{info, warn};
-use touchstone_board::Timestamp;
-use touchstone_board::command::{Command, Request};
+use touchstone_board::command::{Command, Request, Source};
+use touchstone_board::{Frame, Timestamp};
+use touchstone_models::picture::Picture;
 
-use super::{Job, RealLine};
-use crate::inspection::Activated;
+use super::{Job, Order, RealLine};
+use crate::inspection::{Activated, Changed, Wish};
 use crate::line::Event;
 
-/// Where a change of recipe is.
+/// How long the camera may take for a picture of a part that is to be taught.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+/// Where a change is.
 pub(super) enum Change {
     /// There is none.
     None,
     /// Parts have to be judged by the old recipe first.
-    Emptying(Request, String),
-    /// The judge builds the new one.
+    Emptying(Request, Plan),
+    /// The camera looks at a part that is to be taught.
+    Looking(Request, Option<String>),
+    /// The judge is at it.
     Building(Request),
-    /// The judge has it; parts on the line keep the old times.
-    Adopting(Request, Box<Activated>),
+    /// The judge has done it; parts on the line keep the old times.
+    Adopting(Request, Box<Activated>, Result<String, String>),
+}
+
+/// What is to be done once the line is empty.
+pub(super) enum Plan {
+    /// This.
+    Do(Wish),
+    /// Look at a part, and teach it.
+    Look(Option<String>),
+}
+
+/// The operator's button as a request, whose outcome goes to the log.
+pub(super) fn by_button() -> Request {
+    Request::new(Command::Teach, Source::Button, |outcome| match outcome {
+        Ok(word) => info!("teach: {word}"),
+        Err(why) => warn!("teach: {why}"),
+    })
 }
 
 impl RealLine<'_> {
@@ -36,24 +58,39 @@ impl RealLine<'_> {
                 self.line.handle(now, Event::Reset);
                 Ok(String::new())
             }
-            Command::RecipeActivate(name) => match &self.change {
-                Change::None if self.ending.is_none() => {
-                    info!("recipe {name}: asked for");
-                    let name = name.as_str().to_owned();
-                    self.change = Change::Emptying(request, name);
-                    return;
-                }
-                Change::None => Err("the line is stopping".to_owned()),
-                Change::Emptying(..) | Change::Building(_) | Change::Adopting(..) => {
-                    Err("busy with another recipe".to_owned())
-                }
-            },
-            Command::Teach => Err(TEACH_ELSEWHERE.to_owned()),
-            Command::RecipeList | Command::Status | Command::Counters => {
-                Err("a question, answered where it is asked".to_owned())
+            Command::RecipeActivate(name) => {
+                let wish = Wish::Activate(name.as_str().to_owned());
+                return self.begin(request, Plan::Do(wish));
+            }
+            Command::RecipeRollback => return self.begin(request, Plan::Do(Wish::Rollback)),
+            Command::RecipeVerify => return self.begin(request, Plan::Do(Wish::Verify)),
+            Command::Teach | Command::TeachAs(_) if !self.teach_from.contains(&request.from()) => {
+                Err(TEACH_ELSEWHERE.to_owned())
+            }
+            Command::Teach => return self.begin(request, Plan::Look(None)),
+            Command::TeachAs(name) => {
+                let name = name.as_str().to_owned();
+                return self.begin(request, Plan::Look(Some(name)));
+            }
+            Command::RecipeList | Command::Status | Command::Counters | Command::Push(_) => {
+                Err("not the line's business; answered where it is asked".to_owned())
             }
         };
         request.answer(outcome);
+    }
+
+    fn begin(&mut self, request: Request, plan: Plan) {
+        match &self.change {
+            Change::None if self.ending.is_none() => {
+                info!("recipe: {:?} from {}", request.command(), request.from());
+                self.change = Change::Emptying(request, plan);
+            }
+            Change::None => request.answer(Err("the line is stopping".to_owned())),
+            Change::Emptying(..)
+            | Change::Looking(..)
+            | Change::Building(_)
+            | Change::Adopting(..) => request.answer(Err("busy with another recipe".to_owned())),
+        }
     }
 
     /// A part now, wherever it comes from. One that comes when the line is not
@@ -75,44 +112,90 @@ impl RealLine<'_> {
         }
     }
 
-    /// Takes the change of recipe as far as it goes.
+    /// Takes the change as far as it goes.
     pub(super) fn drive_change(&mut self, now: Timestamp) {
         self.change = match std::mem::replace(&mut self.change, Change::None) {
-            Change::None => Change::None,
-            Change::Emptying(request, name) if self.line.backlog() > 0 => {
-                Change::Emptying(request, name)
+            Change::Emptying(request, plan) if self.line.backlog() > 0 => {
+                Change::Emptying(request, plan)
             }
-            Change::Emptying(request, name) => match self.work.try_send(Job::Activate(name)) {
-                Ok(()) => Change::Building(request),
-                Err(TrySendError::Full(Job::Activate(name))) => Change::Emptying(request, name),
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    request.answer(Err("the judge is gone".to_owned()));
-                    Change::None
-                }
-            },
-            Change::Building(request) => Change::Building(request),
-            Change::Adopting(request, new) => {
+            Change::Emptying(request, Plan::Do(wish)) => self.ask_judge(request, wish),
+            Change::Emptying(request, Plan::Look(name)) => self.look(request, name, now),
+            Change::Adopting(request, new, outcome) => {
                 let same = *self.line.config() == new.line;
                 if same || self.line.adopt(now, new.line) {
                     info!("recipe {}: active", new.recipe);
-                    let recipe = new.recipe.clone();
                     self.observer.activated(*new);
-                    request.answer(Ok(recipe));
+                    request.answer(outcome);
                     Change::None
                 } else {
-                    Change::Adopting(request, new)
+                    Change::Adopting(request, new, outcome)
                 }
             }
+            change @ (Change::None | Change::Looking(..) | Change::Building(_)) => change,
         };
     }
 
-    /// The judge is through with building.
-    pub(super) fn built(&mut self, built: Result<Box<Activated>, String>) {
-        self.change = match (std::mem::replace(&mut self.change, Change::None), built) {
-            (Change::Building(request), Ok(new)) => Change::Adopting(request, new),
-            (Change::Building(request), Err(why)) => {
-                warn!("recipe: {why}; the line goes on with the one it has");
-                request.answer(Err(why));
+    /// Hands a wish to the judge's thread; one that is busy is asked again at the next turn.
+    fn ask_judge(&mut self, request: Request, wish: Wish) -> Change {
+        let from = request.from();
+        match self.work.try_send(Job::Change(wish, from)) {
+            Ok(()) => Change::Building(request),
+            Err(TrySendError::Full(Job::Change(wish, _))) => {
+                Change::Emptying(request, Plan::Do(wish))
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                request.answer(Err("the judge is gone".to_owned()));
+                Change::None
+            }
+        }
+    }
+
+    /// Asks the camera for a picture that belongs to no part of the line.
+    fn look(&mut self, request: Request, name: Option<String>, now: Timestamp) -> Change {
+        let order = Order { part: None, not_before: now, by: now + LOOK_MAX };
+        match self.orders.as_ref().map(|orders| orders.try_send(order)) {
+            // Without orders the next frame that comes by itself will do.
+            None | Some(Ok(())) => Change::Looking(request, name),
+            Some(Err(_)) => {
+                request.answer(Err("the camera is busy; try again".to_owned()));
+                Change::None
+            }
+        }
+    }
+
+    /// The camera has looked at a part that is to be taught.
+    pub(super) fn seen(&mut self, frame: Option<Frame>) {
+        self.change = match std::mem::replace(&mut self.change, Change::None) {
+            Change::Looking(request, name) => {
+                let picture = frame.ok_or_else(|| "the camera gave no picture".to_owned());
+                let picture = picture.and_then(|frame| {
+                    Picture::from_rgb8(frame.width, frame.height, frame.rgb)
+                        .map_err(|e| e.to_string())
+                });
+                match picture {
+                    Ok(picture) => self.ask_judge(request, Wish::Teach { name, picture }),
+                    Err(why) => {
+                        request.answer(Err(why));
+                        Change::None
+                    }
+                }
+            }
+            // Nobody asks for it any more.
+            change => change,
+        };
+    }
+
+    /// The judge is through.
+    pub(super) fn built(&mut self, changed: Changed) {
+        let Changed { outcome, active, sound } = changed;
+        self.sound = sound;
+        if let Err(why) = &outcome {
+            warn!("recipe: {why}");
+        }
+        self.change = match (std::mem::replace(&mut self.change, Change::None), active) {
+            (Change::Building(request), Some(new)) => Change::Adopting(request, new, outcome),
+            (Change::Building(request), None) => {
+                request.answer(outcome);
                 Change::None
             }
             // Nobody else asks the judge.
@@ -125,12 +208,17 @@ impl RealLine<'_> {
         !matches!(self.change, Change::None)
     }
 
+    /// Whether a picture is wanted that is to be taught.
+    pub(super) fn is_looking(&self) -> bool {
+        matches!(self.change, Change::Looking(..))
+    }
+
     /// Whether new times wait for the line to be empty.
     pub(super) fn is_adopting(&self) -> bool {
         matches!(self.change, Change::Adopting(..))
     }
 }
 
-/// Why the line does not learn by itself, and how it does.
-pub(super) const TEACH_ELSEWHERE: &str =
-    "cannot be taught while it runs; use touchstone teach, then recipe activate";
+/// Why the line does not learn from whoever asks, and how it does.
+pub(super) const TEACH_ELSEWHERE: &str = "not from here while it runs (recipes.teach_from); use \
+     touchstone teach, then recipe activate";

@@ -17,6 +17,7 @@ impl RealLine<'_> {
             Message::Edge(_) if self.parts_done() => {}
             Message::Edge(at) => self.line.handle(now, Event::Trigger { at }),
             // Every frame is a part, so the line would never be empty for new times.
+            Message::Free(frame) if self.is_looking() => self.seen(Some(frame)),
             Message::Free(_) if self.parts_done() || self.is_adopting() => {}
             Message::Free(frame) => {
                 let at = frame.exposed_at;
@@ -29,7 +30,8 @@ impl RealLine<'_> {
             // A line that ends is open for good.
             Message::Interlock { .. } if self.ending.is_some() => {}
             Message::Interlock { closed } => self.line.handle(now, Event::Interlock { closed }),
-            Message::Teach => warn!("teach: {}", change::TEACH_ELSEWHERE),
+            Message::Teach => self.obey(change::by_button(), now),
+            Message::Seen(frame) => self.seen(frame),
             Message::EdgesLost { total } => self.edges_lost(total, now),
             Message::Frame(part, frame) => self.frame(part, frame, now),
             Message::FrameMissing(part) => self.line.handle(now, Event::FrameMissing { part }),
@@ -49,7 +51,7 @@ impl RealLine<'_> {
                 self.show_health(now);
             }
             Message::JudgeGone => self.judge_gone(),
-            Message::Activated(built) => self.built(built),
+            Message::Changed(changed) => self.built(changed),
             Message::Request(request) => self.obey(request, now),
             Message::InputsLost(error) => self.give_up(Failure::hardware(error)),
         }

@@ -99,6 +99,9 @@ fn setup(camera: impl Camera + 'static, wires: &Wires, source: Source) -> Setup 
         inputs: None,
         requests: None,
         feeder: Feeder::new(Vec::new()),
+        teach_from: Vec::new(),
+        sound: true,
+        lamp: Lamp::default(),
     }
 }
 

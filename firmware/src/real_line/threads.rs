@@ -134,11 +134,13 @@ pub(super) fn capture(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let wait = by.since(Timestamp::now_monotonic());
-        let message = match eye.frame(not_before, wait) {
-            Some(Ok(frame)) => Message::Frame(part, frame),
-            Some(Err(CameraError::Ended)) => Message::CameraEnded,
-            Some(Err(_)) => Message::FrameMissing(part),
-            None => return,
+        let message = match (eye.frame(not_before, wait), part) {
+            (Some(Ok(frame)), Some(part)) => Message::Frame(part, frame),
+            (Some(Ok(frame)), None) => Message::Seen(Some(frame)),
+            (Some(Err(CameraError::Ended)), _) => Message::CameraEnded,
+            (Some(Err(_)), Some(part)) => Message::FrameMissing(part),
+            (Some(Err(_)), None) => Message::Seen(None),
+            (None, _) => return,
         };
         let last = matches!(message, Message::CameraEnded);
         if told.send(message).is_err() || last {
@@ -203,7 +205,7 @@ pub(super) fn judge_all(
                 let (inspection, judge_us) = judge_timed(judge.as_mut(), &frame);
                 Message::Judged(part, frame, Box::new(inspection), judge_us)
             }
-            Job::Activate(recipe) => Message::Activated(judge.activate(&recipe).map(Box::new)),
+            Job::Change(wish, from) => Message::Changed(judge.change(wish, from)),
         };
         if told.send(message).is_err() {
             return;

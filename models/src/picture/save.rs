@@ -20,13 +20,17 @@ pub fn save_rgb(path: &Path, picture: &Picture) -> Result<(), PictureError> {
 /// Writes a map as a 16-bit grey PNG of `width` x `height`, resampled bilinearly; 65535 = 1.0.
 /// A NaN is written as 1.0: what cannot be judged is shown as a defect.
 pub fn save_map16(path: &Path, map: &Map, width: u32, height: u32) -> Result<(), PictureError> {
+    write(path, encode_map16(map, width, height).map_err(|e| e.in_file(path))?)
+}
+
+/// As [`save_map16`], for the bytes of the file.
+pub fn encode_map16(map: &Map, width: u32, height: u32) -> Result<Vec<u8>, PictureError> {
     let level = |v: f32| {
         if v.is_nan() { u16::MAX } else { (v.clamp(0.0, 1.0) * 65535.0).round() as u16 }
     };
     let bytes: Vec<u8> =
         map.resize(width, height).values.iter().flat_map(|&v| level(v).to_ne_bytes()).collect();
-    let png = encode(&bytes, width, height, ExtendedColorType::L16).map_err(|e| e.in_file(path))?;
-    write(path, png)
+    encode(&bytes, width, height, ExtendedColorType::L16)
 }
 
 /// Writes a mask as an 8-bit grey PNG: 255 where `mask` is set.

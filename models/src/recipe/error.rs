@@ -1,6 +1,7 @@
 //! Why a recipe could not be read or written.
 
-use super::{PROMPTS_MAX, RECIPE_FILE};
+use super::{PROMPT_PIXELS_MAX, PROMPTS_MAX, RECIPE_FILE};
+use crate::bundle::BundleError;
 use crate::picture::PictureError;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,15 @@ pub enum RecipeError {
     Prompts {
         /// How many there are.
         count: usize,
+    },
+    /// The prompts have too many pixels together.
+    TooManyPixels,
+    /// What is wrong with a bundle.
+    Bundle {
+        /// The bundle.
+        file: PathBuf,
+        /// What is wrong with it.
+        error: BundleError,
     },
     /// More files than the limit.
     TooMany {
@@ -140,6 +150,12 @@ impl fmt::Display for RecipeError {
                 "the recipe has {count} prompts, at most {PROMPTS_MAX} are possible; keep the \
                  most different ones"
             ),
+            TooManyPixels => write!(
+                f,
+                "the prompts have more than {PROMPT_PIXELS_MAX} pixels together; keep fewer or \
+                 make them smaller"
+            ),
+            Bundle { file, error } => write!(f, "{}: {error}", file.display()),
             TooMany { dir, limit } => write!(
                 f,
                 "{} holds more than {limit} pictures; keep the most different ones",

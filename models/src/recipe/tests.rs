@@ -43,7 +43,7 @@ fn a_recipe_comes_back_as_it_was() {
     let mut recipe = recipe();
     recipe.ignore =
         Some(IgnoreMask { width: 24, height: 20, ignored: (0..480).map(|i| i % 7 == 0).collect() });
-    recipe.golden_fail = vec![golden];
+    recipe.golden_fail = vec![Golden::File(golden)];
     let target = dir.path().join("cap");
     recipe.save(&target).unwrap();
     let back = Recipe::open(&target).unwrap();
@@ -51,7 +51,7 @@ fn a_recipe_comes_back_as_it_was() {
     assert_eq!(back.prompts, recipe.prompts, "lossless and in order");
     assert_eq!(back.ignore, recipe.ignore);
     assert_eq!(back.golden_pass.len(), 0);
-    assert_eq!(Picture::open(&back.golden_fail[0]).unwrap(), picture(9));
+    assert_eq!(back.golden_fail[0].open().unwrap(), picture(9));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside");
 }
 
@@ -92,7 +92,7 @@ fn a_failed_save_leaves_the_old_recipe() {
     let (dir, target) = saved();
     let mut next = recipe();
     next.card.version = 3;
-    next.golden_pass = vec![dir.path().join("gone.png")];
+    next.golden_pass = vec![Golden::File(dir.path().join("gone.png"))];
     assert!(matches!(next.save(&target), Err(RecipeError::Picture(_))));
     assert_eq!(Recipe::open(&target).unwrap().card.version, 2);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half-written is left");
@@ -181,6 +181,37 @@ fn values_that_cannot_be_right_are_named_by_key() {
         }
         assert!(card.emit().is_err());
     }
+}
+
+#[test]
+fn a_bundle_is_the_same_recipe_and_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let golden = dir.path().join("g.png");
+    save_rgb(&golden, &picture(9)).unwrap();
+    let mut recipe = recipe();
+    recipe.ignore =
+        Some(IgnoreMask { width: 24, height: 20, ignored: (0..480).map(|i| i % 7 == 0).collect() });
+    recipe.golden_fail = vec![Golden::File(golden)];
+    let mut bytes = Vec::new();
+    recipe.pack(&mut bytes).unwrap();
+    let file = dir.path().join("cap-38-2.touchstone");
+    fs::write(&file, &bytes).unwrap();
+    let back = Recipe::open(&file).unwrap();
+    assert_eq!((&back.card, &back.prompts), (&recipe.card, &recipe.prompts));
+    assert_eq!(back.ignore, recipe.ignore);
+    assert_eq!(back.golden_fail[0].open().unwrap(), picture(9));
+    assert_eq!(back.golden_fail[0].to_string(), "golden/fail/001.png");
+    assert_eq!(back.identity("m").unwrap(), recipe.identity("m").unwrap());
+    let mut again = Vec::new();
+    back.pack(&mut again).unwrap();
+    assert!(bytes == again, "packing is not the same twice");
+}
+
+#[test]
+fn prompts_of_too_many_pixels_are_refused_before_all_are_in_memory() {
+    let mut budget = PixelBudget(PROMPT_PIXELS_MAX - 480);
+    assert!(budget.spend(picture(1)).is_ok());
+    assert_eq!(budget.spend(picture(1)), Err(RecipeError::TooManyPixels));
 }
 
 fn rects() -> impl Strategy<Value = Option<Rect>> {

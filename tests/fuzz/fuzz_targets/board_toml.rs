@@ -68,7 +68,7 @@ fn accepted(mut board: Board) {
             OutputRole::Pass | OutputRole::Ready | OutputRole::Heartbeat => {
                 assert!(!output.fail_safe, "a dead camera would promise");
             }
-            OutputRole::Reject | OutputRole::Fault | OutputRole::Busy => {}
+            OutputRole::Reject | OutputRole::Fault | OutputRole::Busy | OutputRole::Notice => {}
         }
     }
     assert!(board.serial.iter().all(|port| BAUD_RATES.contains(&port.baud)));

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use touchstone_board::command::{Command, RecipeName};
+use touchstone_board::push::{Announcement, Push};
 use touchstone_board::serial::protocol::{
     Kind, LINE_BYTES_MAX, LineError, Lines, Numbered, Parser, crc16, emit, verb,
 };
@@ -30,13 +31,24 @@ fn hear(heard: Result<Numbered, LineError>) {
 /// A command of the noise's choice, so that more than one follows it.
 fn choose(noise: &[u8]) -> Numbered {
     let pick = noise.last().copied().unwrap_or(0);
-    let command = match pick % 7 {
+    let command = match pick % 13 {
         0 => Command::Trigger,
         1 => Command::Teach,
         2 => Command::Status,
         3 => Command::Counters,
         4 => Command::Acknowledge,
         5 => Command::RecipeList,
+        6 => Command::RecipeRollback,
+        7 => Command::RecipeVerify,
+        8 => Command::TeachAs(RecipeName::new("bracket").expect("a plain name")),
+        9 => Command::Push(Push::End),
+        10 => Command::Push(Push::Data { at: u64::from(pick), bytes: vec![pick; 144] }),
+        11 => Command::Push(Push::Begin(Announcement {
+            name: "cap-7.touchstone".to_owned(),
+            signature: 300,
+            bundle: u64::from(pick) << 20,
+            id: u64::from(pick),
+        })),
         _ => Command::RecipeActivate(RecipeName::new("bracket 7-b").expect("a plain name")),
     };
     Numbered { sequence: u32::from(pick) << (pick % 25), command }

@@ -3,75 +3,106 @@
 //! Optional at run time: its own thread writes, its queue has an end, and a
 //! full or slow disk loses pictures and counts them but never stops the line.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use log::warn;
 use touchstone_models::inspector::Inspection;
-use touchstone_models::picture::{Picture, save_rgb};
+use touchstone_models::picture::{Picture, encode_map16, encode_png, save_rgb};
 use touchstone_models::verdict::VerdictRecord;
 
+use crate::archive::{Archive as Pictures, Exhibit as Kept};
 use crate::commands::inspect::headline;
 use crate::exit::Failure;
 use crate::out_folder::OutFolder;
 use crate::overlay::{Exhibit, side_by_side};
 use crate::settings::OutputConfig;
 use crate::station::Published;
+use crate::store::files::Disk;
 
 /// Results that may wait for the disk.
 const WAITING_MAX: usize = 64;
 const VERDICTS: &str = "verdicts.jsonl";
+/// The verdicts before those: after so many bytes the file is put aside, and the one before it goes.
+const VERDICTS_BEFORE: &str = "verdicts.1.jsonl";
+const VERDICTS_BYTES_MAX: u64 = 64 << 20;
+/// Folder of the pictures with map and verdict.
+const PICTURES: &str = "archive";
 
-/// A rejected part, to be drawn.
-struct Rejected {
+/// A part whose pictures are kept.
+struct Shown {
     part: u32,
+    pass: bool,
     frame: Picture,
     inspection: Inspection,
+    /// A good part, to be drawn beside it.
+    good: Arc<Picture>,
 }
 
 struct Entry {
     json: String,
-    rejected: Option<Box<Rejected>>,
+    shown: Option<Box<Shown>>,
 }
 
 /// The results' folder and the thread that writes into it.
 pub(super) struct Archive {
     queue: Option<SyncSender<Entry>>,
     thread: Option<JoinHandle<()>>,
+    good: Option<Arc<Picture>>,
+    passes_every: Option<u32>,
+    passes: u32,
     dropped: u64,
 }
 
 impl Archive {
-    /// Opens the folder; the first of `prompts` is drawn beside rejected parts.
+    /// Opens the folder.
     ///
     /// # Errors
     /// The folder cannot be written to: better known now than when it matters.
-    pub(super) fn open(config: &OutputConfig, prompts: &[Picture]) -> Result<Self, Failure> {
+    pub(super) fn open(config: &OutputConfig) -> Result<Self, Failure> {
         let folder = OutFolder::prepare(&config.dir, "output.dir")?;
-        let file = folder.file(VERDICTS);
-        let verdicts = OpenOptions::new().create(true).append(true).open(&file).map_err(|e| {
-            Failure::Use(format!("cannot append to {}: {e}; check folder and disk", file.display()))
-        })?;
-        let prompt = prompts.first().cloned();
+        let verdicts = Verdicts::open(&folder)?;
+        let pictures = match config.archive_bytes {
+            0 => None,
+            bytes => {
+                let dir = folder.file(PICTURES);
+                let opened = Pictures::open(Arc::new(Disk), &dir, bytes).map_err(|e| {
+                    Failure::Use(format!("{}: {e}; check folder and disk", dir.display()))
+                })?;
+                Some(opened)
+            }
+        };
         let (queue, entries) = sync_channel(WAITING_MAX);
-        let writer =
-            Writer { folder, verdicts, prompt, kept: config.rejects_kept, next: 0, failed: 0 };
+        let kept = config.rejects_kept;
+        let writer = Writer { folder, verdicts, pictures, kept, next: 0, failed: 0 };
         let thread = thread::Builder::new()
             .name("archive".to_owned())
             .spawn(move || writer.run(&entries))
             .map_err(|e| Failure::Hardware(format!("no thread for the archive: {e}")))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), dropped: 0 })
+        let passes_every = config.passes_every;
+        let (queue, thread) = (Some(queue), Some(thread));
+        Ok(Self { queue, thread, good: None, passes_every, passes: 0, dropped: 0 })
+    }
+
+    /// From now on this good part is drawn beside rejected ones.
+    pub(super) fn activated(&mut self, good: Option<&Picture>) {
+        self.good = good.cloned().map(Arc::new);
     }
 
     /// Hands a result over without waiting.
     pub(super) fn add(&mut self, part: &Published<'_>, record: &VerdictRecord, json: &str) {
-        let rejected = part.slot.filter(|_| part.outcome.is_reject()).and_then(|slot| {
+        let pass = !part.outcome.is_reject();
+        self.passes = if pass { self.passes.wrapping_add(1) } else { self.passes };
+        let due = !pass || self.passes_every.is_some_and(|every| self.passes % every == 0);
+        let shown = part.slot.filter(|_| due).and_then(|slot| {
             let (frame, inspection) = (slot.frame.clone()?, slot.inspection.clone()?);
-            Some(Box::new(Rejected { part: record.part, frame, inspection }))
+            let good = Arc::clone(self.good.as_ref()?);
+            Some(Box::new(Shown { part: record.part, pass, frame, inspection, good }))
         });
-        let entry = Entry { json: json.to_owned(), rejected };
+        let entry = Entry { json: json.to_owned(), shown };
         let sent = self.queue.as_ref().is_some_and(|q| q.try_send(entry).is_ok());
         if !sent {
             self.dropped += 1;
@@ -90,10 +121,43 @@ impl Archive {
     }
 }
 
+/// Lines of verdicts, bounded.
+struct Verdicts {
+    file: File,
+    bytes: u64,
+}
+
+impl Verdicts {
+    fn open(folder: &OutFolder) -> Result<Self, Failure> {
+        let path = folder.file(VERDICTS);
+        Self::append(folder).map_err(|e| {
+            Failure::Use(format!("cannot append to {}: {e}; check folder and disk", path.display()))
+        })
+    }
+
+    fn append(folder: &OutFolder) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(folder.file(VERDICTS))?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { file, bytes })
+    }
+
+    fn write(&mut self, folder: &OutFolder, json: &str) -> io::Result<()> {
+        // One write per line, so that a line is there whole or not at all.
+        let line = format!("{json}\n");
+        if self.bytes + line.len() as u64 > VERDICTS_BYTES_MAX {
+            fs::rename(folder.file(VERDICTS), folder.file(VERDICTS_BEFORE))?;
+            *self = Self::append(folder)?;
+        }
+        self.file.write_all(line.as_bytes())?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+}
+
 struct Writer {
     folder: OutFolder,
-    verdicts: File,
-    prompt: Option<Picture>,
+    verdicts: Verdicts,
+    pictures: Option<Pictures>,
     kept: u32,
     next: u32,
     failed: u64,
@@ -102,13 +166,15 @@ struct Writer {
 impl Writer {
     fn run(mut self, entries: &Receiver<Entry>) {
         while let Ok(entry) = entries.recv() {
-            // One write per line, so that a line is there whole or not at all.
-            let line = format!("{}\n", entry.json);
-            if let Err(e) = self.verdicts.write_all(line.as_bytes()) {
+            if let Err(e) = self.verdicts.write(&self.folder, &entry.json) {
                 self.complain(&format!("{VERDICTS}: {e}"));
             }
-            if let Some(rejected) = entry.rejected.filter(|_| self.kept > 0) {
-                self.draw(&rejected);
+            let Some(shown) = entry.shown else { continue };
+            if let Some(Err(why)) = self.pictures.as_mut().map(|p| keep(p, &shown, &entry.json)) {
+                self.complain(&format!("{PICTURES}: {why}"));
+            }
+            if self.kept > 0 && !shown.pass {
+                self.draw(&shown);
             }
         }
         if self.failed > 0 {
@@ -117,13 +183,10 @@ impl Writer {
     }
 
     /// The oldest picture makes room: names go round.
-    fn draw(&mut self, rejected: &Rejected) {
-        let Some(prompt) = &self.prompt else {
-            return;
-        };
+    fn draw(&mut self, rejected: &Shown) {
         let inspection = &rejected.inspection;
         let drawn = side_by_side(&Exhibit {
-            prompt,
+            prompt: &rejected.good,
             query: &rejected.frame,
             pass: false,
             wrong: false,
@@ -148,4 +211,18 @@ impl Writer {
         }
         self.failed += 1;
     }
+}
+
+/// Keeps picture, map and verdict of a part.
+fn keep(pictures: &mut Pictures, shown: &Shown, json: &str) -> Result<(), String> {
+    let (width, height) = (shown.frame.width(), shown.frame.height());
+    let map = shown.inspection.full_map(width, height);
+    let map = map.map(|map| encode_map16(&map, width, height)).transpose();
+    let exhibit = Kept {
+        verdict: if shown.pass { "pass" } else { "reject" },
+        picture: encode_png(&shown.frame).map_err(|e| e.to_string())?,
+        map: map.map_err(|e| e.to_string())?,
+        record: json.as_bytes().to_vec(),
+    };
+    pictures.keep(&exhibit).map_err(|e| e.to_string())
 }

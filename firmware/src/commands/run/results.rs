@@ -27,10 +27,13 @@ pub(super) struct Results {
 impl Results {
     pub(super) fn new(
         wired: Wired,
-        archive: Option<Archive>,
+        mut archive: Option<Archive>,
         screen: Option<Screen>,
         active: Activated,
     ) -> Self {
+        if let Some(archive) = &mut archive {
+            archive.activated(active.good.as_ref());
+        }
         if let Some(screen) = &screen {
             screen.activated(&active);
         }
@@ -76,6 +79,9 @@ impl Observer for Results {
     fn activated(&mut self, recipe: Activated) {
         if let Some(screen) = &self.screen {
             screen.activated(&recipe);
+        }
+        if let Some(archive) = &mut self.archive {
+            archive.activated(recipe.good.as_ref());
         }
         self.active = recipe;
     }

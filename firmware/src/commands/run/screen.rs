@@ -40,6 +40,7 @@ struct Part {
 struct Scene {
     condition: Condition,
     recipe: String,
+    notice: Option<(Tone, String)>,
     last: Option<(Tone, String)>,
     good: Option<Picture>,
     part: Option<Part>,
@@ -48,6 +49,20 @@ struct Scene {
 }
 
 type Shared = Arc<(Mutex<Scene>, Condvar)>;
+
+/// Where somebody else than the line has something to show.
+pub(super) struct Notice(Shared);
+
+impl Notice {
+    /// Shows it in the place of the recipe's name, until there is another one or none.
+    pub(super) fn show(&self, notice: Option<(Tone, String)>) {
+        let mut scene = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        scene.notice = notice;
+        scene.changed = true;
+        drop(scene);
+        self.0.1.notify_one();
+    }
+}
 
 /// The screen and its thread.
 pub(super) struct Screen {
@@ -83,6 +98,11 @@ impl Screen {
         scene.changed = true;
         self.shared.1.notify_one();
         true
+    }
+
+    /// For whoever else has something to show.
+    pub(super) fn notice(&self) -> Notice {
+        Notice(Arc::clone(&self.shared))
     }
 
     pub(super) fn condition(&self, condition: &Condition) -> bool {
@@ -148,6 +168,7 @@ fn show_all(config: &DisplayConfig, board: &str, shared: &Shared) {
         let now = Scene {
             condition: scene.condition,
             recipe: scene.recipe.clone(),
+            notice: scene.notice.clone(),
             last: scene.last.clone(),
             good: scene.good.clone(),
             part: scene.part.take(),
@@ -202,9 +223,10 @@ fn draw(display: &mut Display, scene: &Scene) {
         None => (LineState::Busy, "not ready: interlock open, or starting"),
     };
     let last = scene.last.as_ref().map(|(tone, words)| (*tone, words.as_str()));
+    let recipe = scene.notice.as_ref().map_or(scene.recipe.as_str(), |(_, words)| words);
     let counts =
         Counts { parts: counters.parts, passed: counters.passed, rejected: counters.rejected };
-    let status = Status { state, why, recipe: &scene.recipe, counts, last };
+    let status = Status { state, why, recipe, counts, last };
     let Ok(()) = draw_status(display, &status);
 }
 

@@ -106,6 +106,9 @@ fn a_command_over_serial_is_a_part_and_its_result_comes_by_serial_and_modbus() {
             inputs: wired.inputs.take(),
             requests: Some(requests),
             feeder: Feeder::new(Vec::new()),
+            teach_from: Vec::new(),
+            sound: true,
+            lamp: Default::default(),
         };
         let mut results = Results::new(wired, None, None, active);
         let ended = real_line::run(setup, line, Box::new(Good), &mut results, u64::MAX, &told);

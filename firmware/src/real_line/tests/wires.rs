@@ -2,6 +2,7 @@
 //! commands, and a judge that changes its recipe or panics.
 
 use super::*;
+use crate::inspection::Activated;
 use crate::line::{Fault, Travel};
 use std::sync::mpsc::{Sender, channel};
 use touchstone_board::camera::fault::{FaultRates, FaultyCamera};
