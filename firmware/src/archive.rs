@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::store::RESERVE_BYTES;
-use crate::store::files::Files;
+use crate::store::files::{Files, make_lasting_dir};
 
 const PICTURE: &str = ".png";
 const MAP: &str = ".map.png";
@@ -69,7 +69,7 @@ impl Archive {
     /// # Errors
     /// The folder cannot be made or read.
     pub fn open(files: Arc<dyn Files>, dir: &Path, bytes_max: u64) -> io::Result<Self> {
-        files.make_dir(dir)?;
+        make_lasting_dir(files.as_ref(), dir)?;
         let names = files.list(dir)?;
         let mut found: BTreeMap<(u64, &str), (bool, u64)> = BTreeMap::new();
         for name in &names {
