@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::store::RESERVE_BYTES;
-use crate::store::files::Files;
+use crate::store::files::{Files, make_lasting_dir};
 
 const PICTURE: &str = ".png";
 const MAP: &str = ".map.png";
@@ -69,7 +69,7 @@ impl Archive {
     /// # Errors
     /// The folder cannot be made or read.
     pub fn open(files: Arc<dyn Files>, dir: &Path, bytes_max: u64) -> io::Result<Self> {
-        files.make_dir(dir)?;
+        make_lasting_dir(files.as_ref(), dir)?;
         let names = files.list(dir)?;
         let mut found: BTreeMap<(u64, &str), (bool, u64)> = BTreeMap::new();
         for name in &names {
@@ -191,11 +191,11 @@ mod tests {
     const DIR: &str = "/out/archive";
 
     fn exhibit(seed: u8) -> Exhibit {
-        let verdict = if seed % 3 == 0 { "pass" } else { "reject" };
+        let verdict = if seed.is_multiple_of(3) { "pass" } else { "reject" };
         Exhibit {
             verdict,
             picture: vec![seed; 1500],
-            map: (seed % 2 == 0).then(|| vec![seed ^ 0xff; 700]),
+            map: seed.is_multiple_of(2).then(|| vec![seed ^ 0xff; 700]),
             record: format!("{{\"part\":{seed}}}").into_bytes(),
         }
     }
@@ -216,7 +216,7 @@ mod tests {
             seeds.push(seed);
         }
         let files = disk.all().iter().filter(|file| file.starts_with(DIR)).count();
-        let maps = seeds.iter().filter(|seed| *seed % 2 == 0).count();
+        let maps = seeds.iter().filter(|seed| seed.is_multiple_of(2)).count();
         assert_eq!(files, 2 * seeds.len() + maps, "something is left over: {:?}", disk.all());
         seeds
     }

@@ -206,6 +206,8 @@ impl Line {
                     _ => {}
                 }
             }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the line ended: {}", self.said());
             assert!(start.elapsed() < PATIENCE, "no answer to {command:?}");
         }
     }
@@ -256,15 +258,19 @@ impl Line {
         }
     }
 
-    fn stop(mut self) -> String {
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
+    fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(
             std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success()
         );
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let said = self.said();
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{said}");
-        said
     }
 }
 
@@ -286,8 +292,8 @@ fn a_line_without_a_recipe_gets_one_by_push_learns_rolls_back_and_remembers() {
     desk.write(
         "line.toml",
         "board = \"board.toml\"\nmodel = \"./tiny\"\n[recipes]\nstore = \"s\"\nkeys = \"keys\"\n\
-         teach_from = [\"serial\"]\n[trigger]\nevery_ms = 3600000\n[line]\ntravel_ms = 30000\n\
-         capture_window_ms = 20000\n",
+         teach_from = [\"serial\"]\n[trigger]\nevery_ms = 3600000\n[line]\ntravel_ms = 10000\n\
+         capture_window_ms = 9000\n",
     );
     let mut line = Line::start(&desk, "tty");
     // No recipe: the line runs, is not ready, and says that somebody is needed.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 use touchstone_board::Timestamp;
-use touchstone_board::command::{Command, Exchange, RecipeName, Request, Source};
+use touchstone_board::command::{Command, Exchange, Outcome, RecipeName, Request, Source};
 use touchstone_board::drives::Source as Lists;
 use touchstone_board::drives::{DriveEvent, Drives, Mounter, POLL_EVERY};
 use touchstone_models::bundle::{BundleName, SIGNATURE_BYTES_MAX};
@@ -75,7 +75,7 @@ pub struct Work<S: Lists, M: Mounter> {
     session: Session,
     told_percent: Option<u64>,
     waiting: Option<Client>,
-    outcomes: (Sender<Result<String, String>>, Receiver<Result<String, String>>),
+    outcomes: (Sender<Outcome>, Receiver<Outcome>),
     polled: Option<Instant>,
     /// When the store's state was last written, as far as its recipes were told.
     told_state: Option<SystemTime>,

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use log::debug;
 use rustix::fs::{FlockOperation, flock, statvfs};
 
 /// Keeps others out as long as it lives.
@@ -37,6 +38,28 @@ pub trait Files: Send + Sync {
     fn free(&self, dir: &Path) -> io::Result<u64>;
     /// Takes a lock; [`io::ErrorKind::WouldBlock`] where another process has it.
     fn lock(&self, file: &Path) -> io::Result<Lock>;
+}
+
+/// Folders above a new one whose names are flushed.
+const FOLDERS_UP_MAX: usize = 8;
+
+/// Makes a folder so that a power cut does not take it away again, unless it is there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_lasting_dir(files: &dyn Files, dir: &Path) -> io::Result<()> {
+    if files.list(dir).is_ok() {
+        return Ok(());
+    }
+    files.make_dir(dir)?;
+    for above in dir.ancestors().skip(1).take(FOLDERS_UP_MAX) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        // A folder that others own may not let itself be flushed; it was there before.
+        if let Err(e) = files.sync_dir(above) {
+            debug!("{}: {e}", above.display());
+        }
+    }
+    Ok(())
 }
 
 /// The machine's own.

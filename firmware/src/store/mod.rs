@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 use touchstone_models::bundle::{BUNDLE_BYTES_MAX, BUNDLE_SUFFIX, SIGNATURE_BYTES_MAX};
 use touchstone_models::recipe::Recipe;
 
-use files::{Disk, Files, Lock};
+use files::{Disk, Files, Lock, make_lasting_dir};
 
 /// Versions of each recipe that are kept unless told otherwise.
 pub const KEEP_DEFAULT: u32 = 5;
@@ -131,7 +131,7 @@ impl Store {
         let keep = keep.clamp(*KEEP.start(), *KEEP.end()) as usize;
         let held = Mutex::default();
         let store = Store { inner: Arc::new(Inner { files, root: root.to_owned(), keep, held }) };
-        let made = store.inner.files.make_dir(root);
+        let made = make_lasting_dir(store.files(), root);
         match store.state() {
             Ok(_) => made.map_err(|e| StoreError::io("making", root, e))?,
             Err(StoreError::State { file, why }) => {

@@ -29,7 +29,7 @@ fn walked(bytes: &[u8]) {
         walk(&mut &bytes[..], size, |member, content| {
             entries += 1;
             assert!(member.at >= end && member.at + member.length <= size);
-            assert!(member.at % TAR_BLOCK == 0);
+            assert!(member.at.is_multiple_of(TAR_BLOCK));
             end = member.at + member.length;
             // Some read all of it, some nothing.
             if member.length % 2 == 0 {

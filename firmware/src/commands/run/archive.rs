@@ -96,7 +96,7 @@ impl Archive {
     pub(super) fn add(&mut self, part: &Published<'_>, record: &VerdictRecord, json: &str) {
         let pass = !part.outcome.is_reject();
         self.passes = if pass { self.passes.wrapping_add(1) } else { self.passes };
-        let due = !pass || self.passes_every.is_some_and(|every| self.passes % every == 0);
+        let due = !pass || self.passes_every.is_some_and(|every| self.passes.is_multiple_of(every));
         let shown = part.slot.filter(|_| due).and_then(|slot| {
             let (frame, inspection) = (slot.frame.clone()?, slot.inspection.clone()?);
             let good = Arc::clone(self.good.as_ref()?);
