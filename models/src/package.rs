@@ -7,7 +7,7 @@ mod find;
 pub use card::{
     ARCHITECTURE, CARD_BYTES_MAX, Calibration, EmbeddingPrior, EncodeGraph, FeatureTensors, Figure,
     FusionConstants, GRAPH_TENSORS_MAX, INPUT_SIDE_MAX, INPUT_SIDE_MIN, Input, Laws, ModelCard,
-    ScalarPrior, ScoreLaws, SegmentGraph, SeveralPrior, Training,
+    Precision, ScalarPrior, ScoreLaws, SegmentGraph, SeveralPrior, Training,
 };
 pub use check::{CardError, MAP_OUTPUT, NEAREST_OUTPUT, SegmentInput, Side};
 pub use find::{DEFAULT_MODEL, MODELS_VARIABLE, find_model};
