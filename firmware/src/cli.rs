@@ -71,7 +71,8 @@ pub struct ModelArgs {
     /// Model by name or folder [default: the recipe's, else oneprompt-m]
     #[arg(long, value_name = "NAME|DIR")]
     pub model: Option<String>,
-    /// Inference engine: tract (ort is not in this build)
+    /// Inference engine: tract, ort, ort-xnnpack, ort-cuda or ort-tensorrt (`doctor` says which work
+    /// here). Several with commas: the first that works; one alone is a must
     #[arg(long, value_name = "ENGINE", default_value = "tract")]
     pub engine: String,
     /// Threads that one picture may use [default: one per core, at most 4]

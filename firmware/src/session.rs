@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use log::info;
-use touchstone_models::engine::{ENGINE_THREADS_MAX, EngineKind};
+use log::{info, warn};
+use touchstone_models::engine::{ENGINE_THREADS_MAX, EngineError, EngineKind};
 use touchstone_models::files;
 use touchstone_models::inspector::{InspectError, Inspector, Settings};
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
@@ -27,20 +27,25 @@ pub struct Loaded {
     pub package: ModelPackage,
     /// The network.
     pub model: OnePrompt,
+    /// What it runs on.
+    pub engine: EngineKind,
+    /// With how many threads.
+    pub threads: usize,
 }
 
-/// The engine and the number of threads that the arguments ask for.
+/// The engines that the arguments ask for, the one that is wanted most first, and the number of threads.
 ///
 /// # Errors
-/// No such engine, or not in this build; a thread count out of range.
-pub fn engine_of(args: &ModelArgs) -> Result<(EngineKind, usize), Failure> {
-    let engine = args.engine.parse::<EngineKind>().map_err(Failure::usage)?;
+/// No such engine; a thread count out of range.
+fn engines_of(args: &ModelArgs) -> Result<(Vec<EngineKind>, usize), Failure> {
+    let engines = args.engine.split(',').map(|name| name.trim().parse::<EngineKind>());
+    let engines = engines.collect::<Result<_, _>>().map_err(Failure::usage)?;
     let cores = available_parallelism().map_or(1, usize::from);
     let threads = args.threads.unwrap_or(cores.min(THREADS_DEFAULT_MAX));
     if !(1..=ENGINE_THREADS_MAX).contains(&threads) {
         return Err(Failure::Use(format!("--threads {threads}: choose 1 to {ENGINE_THREADS_MAX}")));
     }
-    Ok((engine, threads))
+    Ok((engines, threads))
 }
 
 /// Finds, checks and loads a model; `recipe` is what the recipe wants, if
@@ -50,16 +55,44 @@ pub fn engine_of(args: &ModelArgs) -> Result<(EngineKind, usize), Failure> {
 /// Wrong engine or threads (use); no such package, or a corrupt or foreign
 /// one, or a graph that does not load (model).
 pub fn load_model(args: &ModelArgs, recipe: Option<&Recipe>) -> Result<Loaded, Failure> {
-    let (engine, threads) = engine_of(args)?;
+    let (engines, threads) = engines_of(args)?;
     let name = args.name(recipe.map(|r| r.card.model.id.as_str()));
     let dir = find_model(name).map_err(Failure::hardware)?;
     let package = ModelPackage::open(&dir).map_err(Failure::hardware)?;
     if let Some(recipe) = recipe {
         recipe.check_model(&package).map_err(Failure::usage)?;
     }
-    let model = OnePrompt::load(&package, engine, threads).map_err(Failure::hardware)?;
+    let (engine, model) = first_that_works(&package, &engines, threads)?;
     info!("model {} from {}, {engine} on {threads} threads", package.id(), dir.display());
-    Ok(Loaded { package, model })
+    Ok(Loaded { package, model, engine, threads })
+}
+
+/// The model on the first of `engines` that has it. Those before it are named in the log: whoever asked for
+/// a GPU must hear that there was none.
+fn first_that_works(
+    package: &ModelPackage,
+    engines: &[EngineKind],
+    threads: usize,
+) -> Result<(EngineKind, OnePrompt), Failure> {
+    let mut errors = Vec::new();
+    let mut in_this_build = false;
+    for &engine in engines {
+        match OnePrompt::load(package, engine, threads) {
+            Ok(model) => {
+                for error in errors {
+                    warn!("{error}; using engine '{engine}'");
+                }
+                return Ok((engine, model));
+            }
+            Err(ModelError::Engine(error)) => {
+                in_this_build |= !matches!(error, EngineError::NotInThisBuild { .. });
+                errors.push(error.to_string());
+            }
+            Err(error) => return Err(Failure::hardware(error)),
+        }
+    }
+    let errors = errors.join("; ");
+    Err(if in_this_build { Failure::Hardware(errors) } else { Failure::Use(errors) })
 }
 
 /// Opens all of `paths`; the first that cannot be read is the error.

@@ -10,6 +10,7 @@ pub mod drift;
 pub mod engine;
 pub mod files;
 pub mod fusion;
+pub mod golden;
 pub mod html;
 pub mod inspector;
 pub mod map;

@@ -36,6 +36,7 @@ pub fn tiny_card() -> ModelCard {
         id: "tiny".to_string(),
         version: 1,
         architecture: ARCHITECTURE.to_string(),
+        precision: Precision::F32,
         input: Input { width: TINY_SIDE, height: TINY_SIDE, mean: [0.5; 3], std: [0.25; 3] },
         encode: EncodeGraph {
             file: "encode.nnef.tar".to_string(),

@@ -30,7 +30,7 @@ const OPERATORS_SHOWN: usize = 20;
 /// A model that is missing or fails.
 pub fn run(args: &BenchArgs) -> Ended {
     let mut loaded = session::load_model(&args.model, None)?;
-    let (engine, threads) = session::engine_of(&args.model)?;
+    let (engine, threads) = (loaded.engine, loaded.threads);
     let names = session::names_of(&loaded.package, None);
     let prompts: Vec<Picture> =
         (0..args.prompts).map(|n| picture(args.size, n)).collect::<Result<_, _>>()?;
@@ -90,7 +90,7 @@ pub fn run(args: &BenchArgs) -> Ended {
             .collect();
         let result = json!({
             "model": names.model, "hash": loaded.package.hash(), "engine": engine.to_string(),
-            "threads": threads, "picture": args.size, "prompts": args.prompts, "runs": args.runs,
+            "threads": threads, "precision": loaded.package.card().precision, "picture": args.size, "prompts": args.prompts, "runs": args.runs,
             "latency_us": stages, "parts_per_s": per_s,
             "cpu_percent": machine.cpu_percent, "peak_memory_kb": machine.peak_memory_kb,
             "first_verdict_s": machine.first_verdict_s, "temperature_c": machine.temperature_c,

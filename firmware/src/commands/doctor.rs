@@ -12,6 +12,10 @@ use touchstone_board::check as board;
 use touchstone_board::config::{Board, CameraConfig, DisplayConfig, DisplayKind};
 use touchstone_board::sim::SimulatedLine;
 use touchstone_board::{Camera, Timestamp, gpio, serial};
+use touchstone_models::engine::{EngineError, EngineKind};
+use touchstone_models::golden::{Golden, GoldenError};
+use touchstone_models::oneprompt::{ModelError, OnePrompt};
+use touchstone_models::package::{ModelPackage, find_model};
 use touchstone_models::picture::Picture;
 
 use crate::cli::{DoctorArgs, ModelArgs};
@@ -225,6 +229,44 @@ fn brain(args: &ModelArgs, config: Option<&RunConfig>, findings: &mut Vec<Findin
         None => None,
     };
     note(findings, "model", judge_one(args, recipe.as_ref()).map_err(|e| e.to_string()));
+    engines(args, findings);
+}
+
+/// Every engine: whether this build and this machine have it, and whether it gives the model's golden map.
+/// One that nobody asked for may be missing.
+fn engines(args: &ModelArgs, findings: &mut Vec<Finding>) {
+    let package = find_model(args.name(None)).and_then(|dir| ModelPackage::open(&dir)).ok();
+    let wanted: Vec<&str> = args.engine.split(',').map(str::trim).collect();
+    for kind in EngineKind::ALL {
+        let what = format!("engine {kind}");
+        let must = wanted == [kind.name()];
+        let (state, found) = match kind.engine(1) {
+            Err(error) => (if must { State::Broken } else { State::None }, error.to_string()),
+            Ok(_) => match package.as_ref().map(|package| golden(package, kind)) {
+                None => (State::Ok, "is there".to_owned()),
+                Some(Ok(found)) => (State::Ok, found),
+                Some(Err(GoldenError::Model(ModelError::Engine(
+                    error @ EngineError::Format { .. },
+                )))) => {
+                    (if must { State::Broken } else { State::None }, format!("is there; {error}"))
+                }
+                Some(Err(error)) => (State::Broken, error.to_string()),
+            },
+        };
+        findings.push(Finding::new(&what, state, found));
+    }
+}
+
+/// Runs the golden pair.
+fn golden(package: &ModelPackage, kind: EngineKind) -> Result<String, GoldenError> {
+    let mut model = OnePrompt::load(package, kind, 1)?;
+    let Some(golden) = Golden::open(package)? else {
+        return Ok(format!("loads {}, which has no golden pair", package.id()));
+    };
+    let off = golden.difference(&mut model)?;
+    let precision = package.card().precision;
+    let found = format!("{} in {precision}, off its golden map by {off:.1e} at most", package.id());
+    Ok(found)
 }
 
 fn judge_one(

@@ -1,10 +1,14 @@
 //! Engines: what runs a graph. One golden suite holds them to the same numbers; an operator that
 //! an engine lacks is an error at load, never a silent fall-back.
 
+#[cfg(feature = "ort")]
+pub mod ort;
 pub mod tract;
 
 use crate::tensor::{Tensor, TensorSpec};
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -53,28 +57,68 @@ pub struct OperatorTime {
     pub ns: u64,
 }
 
-/// The engines of this build.
+/// The engines that there are. Not every build contains every one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineKind {
-    /// tract, in pure Rust, on the CPU.
+    /// tract, in pure Rust, on the CPU. Reads NNEF.
     #[default]
     Tract,
+    /// ONNX Runtime, loaded from its library. Reads ONNX.
+    Ort(Provider),
+}
+
+/// What ONNX Runtime runs a graph on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// Its own kernels on the CPU.
+    Cpu,
+    /// XNNPACK on the CPU.
+    Xnnpack,
+    /// An NVIDIA GPU, kernel by kernel.
+    Cuda,
+    /// An NVIDIA GPU, through an engine that is built on the board.
+    TensorRt,
 }
 
 impl EngineKind {
+    /// All of them.
+    pub const ALL: [EngineKind; 5] = [
+        EngineKind::Tract,
+        EngineKind::Ort(Provider::Cpu),
+        EngineKind::Ort(Provider::Xnnpack),
+        EngineKind::Ort(Provider::Cuda),
+        EngineKind::Ort(Provider::TensorRt),
+    ];
+
+    /// The name that `--engine` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            EngineKind::Tract => "tract",
+            EngineKind::Ort(Provider::Cpu) => "ort",
+            EngineKind::Ort(Provider::Xnnpack) => "ort-xnnpack",
+            EngineKind::Ort(Provider::Cuda) => "ort-cuda",
+            EngineKind::Ort(Provider::TensorRt) => "ort-tensorrt",
+        }
+    }
+
     /// An engine of this kind that runs graphs on `threads` threads (1 = the caller's own).
+    ///
+    /// # Errors
+    /// This build lacks it, or this machine does, or the thread count is out of range.
     pub fn engine(self, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
         match self {
             EngineKind::Tract => Ok(Box::new(tract::TractEngine::new(threads)?)),
+            #[cfg(feature = "ort")]
+            EngineKind::Ort(provider) => Ok(Box::new(ort::OrtEngine::new(provider, threads)?)),
+            #[cfg(not(feature = "ort"))]
+            EngineKind::Ort(_) => Err(EngineError::NotInThisBuild { engine: self.name() }),
         }
     }
 }
 
 impl fmt::Display for EngineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EngineKind::Tract => f.write_str("tract"),
-        }
+        f.write_str(self.name())
     }
 }
 
@@ -82,11 +126,8 @@ impl FromStr for EngineKind {
     type Err = EngineError;
 
     fn from_str(s: &str) -> Result<EngineKind, EngineError> {
-        match s {
-            "tract" => Ok(EngineKind::Tract),
-            "ort" => Err(EngineError::NotInThisBuild { engine: "ort" }),
-            _ => Err(EngineError::UnknownEngine { name: s.to_string() }),
-        }
+        let found = EngineKind::ALL.into_iter().find(|kind| kind.name() == s);
+        found.ok_or_else(|| EngineError::UnknownEngine { name: s.to_string() })
     }
 }
 
@@ -97,6 +138,22 @@ pub enum EngineError {
     NotInThisBuild {
         /// Its name.
         engine: &'static str,
+    },
+    /// A known engine that this machine does not have.
+    Unavailable {
+        /// The engine.
+        engine: EngineKind,
+        /// What is missing.
+        why: String,
+        /// What helps.
+        what_to_do: String,
+    },
+    /// A graph in a form that the engine does not read.
+    Format {
+        /// The graph file.
+        file: PathBuf,
+        /// The engine.
+        engine: EngineKind,
     },
     /// No engine of that name exists.
     UnknownEngine {
@@ -171,9 +228,32 @@ impl fmt::Display for EngineError {
         use EngineError::*;
         match self {
             NotInThisBuild { engine } => {
-                write!(f, "this build has no engine '{engine}'; use --engine tract")
+                write!(
+                    f,
+                    "this build has no engine '{engine}'; use --engine tract, or build with \
+                     --features ort"
+                )
             }
-            UnknownEngine { name } => write!(f, "no engine is called '{name}'; use --engine tract"),
+            Unavailable { engine, why, what_to_do } => {
+                write!(f, "engine '{engine}' cannot be used: {why}; {what_to_do}")
+            }
+            Format { file, engine: EngineKind::Tract } => write!(
+                f,
+                "{} is no NNEF, which is what engine 'tract' reads; use --engine ort, or the model's \
+                 NNEF package",
+                file.display()
+            ),
+            Format { file, engine: EngineKind::Ort(_) } => write!(
+                f,
+                "{} is no ONNX, which is what engine 'ort' reads; use --engine tract, or make an ONNX \
+                 package with touchstone-tools quantize",
+                file.display()
+            ),
+            UnknownEngine { name } => write!(
+                f,
+                "no engine is called '{name}'; there are {}",
+                EngineKind::ALL.map(EngineKind::name).join(", ")
+            ),
             Threads { asked, why } => {
                 write!(f, "cannot run on {asked} threads: {why}; choose 1 to {ENGINE_THREADS_MAX}")
             }
@@ -204,6 +284,21 @@ impl fmt::Display for EngineError {
 }
 
 impl std::error::Error for EngineError {}
+
+/// Runs engine code and turns a panic into an error: one bad graph must not take the line down.
+/// Whatever `work` was changing is thrown away or rebuilt by the caller afterwards.
+fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(EngineError::Panicked { why: panic_message(&*panic) }))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| s.to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_string())
+}
 
 /// Checks what a caller hands to a graph; shared by all engines so that they refuse alike.
 pub fn check_inputs(specs: &[TensorSpec], given: &[&Tensor]) -> Result<(), EngineError> {
@@ -257,11 +352,19 @@ mod tests {
 
     #[test]
     fn engines_are_named() {
-        assert_eq!("tract".parse(), Ok(EngineKind::Tract));
-        assert_eq!(EngineKind::Tract.to_string(), "tract");
-        let ort = "ort".parse::<EngineKind>().unwrap_err();
-        assert!(ort.to_string().contains("this build has no engine 'ort'"), "{ort}");
-        assert!(matches!("cuda".parse::<EngineKind>(), Err(EngineError::UnknownEngine { .. })));
+        for kind in EngineKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        let unknown = "cuda".parse::<EngineKind>().unwrap_err();
+        assert!(matches!(unknown, EngineError::UnknownEngine { .. }));
+        assert!(unknown.to_string().contains("ort-cuda"), "{unknown}");
+    }
+
+    #[cfg(not(feature = "ort"))]
+    #[test]
+    fn what_is_not_in_this_build_is_said() {
+        let error = EngineKind::Ort(Provider::Cpu).engine(1).err().unwrap().to_string();
+        assert!(error.contains("no engine 'ort'") && error.contains("--features ort"), "{error}");
     }
 
     #[test]

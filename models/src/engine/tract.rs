@@ -3,14 +3,13 @@
 mod fast;
 
 use super::{
-    ENGINE_THREADS_MAX, Engine, EngineError, Graph, OperatorTime, check_inputs, check_outputs,
+    ENGINE_THREADS_MAX, Engine, EngineError, EngineKind, Graph, OperatorTime, caught, check_inputs,
+    check_outputs,
 };
 use crate::files;
 use crate::package::GRAPH_BYTES_MAX;
 use crate::tensor::{Tensor, TensorSpec};
-use std::any::Any;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,6 +58,10 @@ impl Engine for TractEngine {
         inputs: &[TensorSpec],
         outputs: &[TensorSpec],
     ) -> Result<Box<dyn Graph>, EngineError> {
+        if file.extension().is_some_and(|e| e == "onnx") {
+            let engine = EngineKind::Tract;
+            return Err(EngineError::Format { file: file.to_path_buf(), engine });
+        }
         let bytes = files::read_limited(file, GRAPH_BYTES_MAX)
             .map_err(|e| EngineError::Read { file: file.to_path_buf(), why: e.to_string() })?;
         let bad = |why: String| EngineError::Load { file: file.to_path_buf(), why };
@@ -151,21 +154,6 @@ fn to_tensor(value: &TValue) -> TractResult<Tensor> {
 
 fn new_state(plan: &Plan) -> Result<State, EngineError> {
     caught(|| Ok(plan.spawn()))?.map_err(|e| EngineError::Run { why: format!("{e:#}") })
-}
-
-/// Runs engine code and turns a panic into an error: one bad graph must not take the line down.
-/// Whatever `work` was changing is thrown away or rebuilt by the caller afterwards.
-fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(EngineError::Panicked { why: panic_message(&*panic) }))
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|s| s.to_string())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_string())
 }
 
 /// Compares what the graph takes and gives with the model card. Outputs have no names in NNEF

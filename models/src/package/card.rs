@@ -32,6 +32,9 @@ pub struct ModelCard {
     pub version: u32,
     /// The family that this build knows how to run, [`ARCHITECTURE`].
     pub architecture: String,
+    /// What the graphs' weights and convolutions are computed in.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// The picture that the encoder takes.
     pub input: Input,
     /// The graph that runs once per picture.
@@ -51,6 +54,35 @@ pub struct ModelCard {
     /// What was measured, and how to measure it again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub figures: Vec<Figure>,
+}
+
+/// What a model's weights and convolutions are computed in. What crosses the graphs' borders is f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// As trained.
+    #[default]
+    F32,
+    /// Weights of 16 bits.
+    F16,
+    /// Convolutions of 8 bits, what is sensitive of 32.
+    Int8,
+}
+
+impl Precision {
+    fn is_default(&self) -> bool {
+        *self == Precision::F32
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Int8 => "int8",
+        })
+    }
 }
 
 /// The encoder's input: `[1, 3, height, width]`, RGB, `(value / 255 - mean) / std` per channel.

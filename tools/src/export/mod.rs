@@ -18,7 +18,7 @@ use clap::Args;
 use touchstone_models::fusion::FusionRule;
 use touchstone_models::package::{
     ARCHITECTURE, EncodeGraph, FeatureTensors, FusionConstants, Input, ModelCard, ModelPackage,
-    SegmentGraph, Training,
+    Precision, SegmentGraph, Training,
 };
 use touchstone_models::tensor::TensorSpec;
 
@@ -194,6 +194,7 @@ fn card(
         id: id.into(),
         version: args.version,
         architecture: ARCHITECTURE.into(),
+        precision: Precision::F32,
         input: Input { width: side, height: side, mean, std },
         encode: EncodeGraph {
             file: "encode.nnef.tar".into(),

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{
-    ARCHITECTURE, EncodeGraph, FeatureTensors, Input, ModelCard, SegmentGraph, Training,
+    ARCHITECTURE, EncodeGraph, FeatureTensors, Input, ModelCard, Precision, SegmentGraph, Training,
 };
 
 use super::checkpoint::Checkpoint;
@@ -114,6 +114,7 @@ fn card(id: &str, args: &MetauasArgs) -> ModelCard {
         id: id.into(),
         version: args.version,
         architecture: ARCHITECTURE.into(),
+        precision: Precision::F32,
         input: Input { width: side, height: side, mean: batch::MEAN, std: batch::STD },
         encode: EncodeGraph { file: "encode.nnef.tar".into(), sha256: String::new(), outputs },
         segment: SegmentGraph {

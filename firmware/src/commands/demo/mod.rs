@@ -70,7 +70,7 @@ pub fn run(args: &DemoArgs) -> Ended {
     }
     let loaded = session::load_model(&args.model, None)?;
     let names = session::names_of(&loaded.package, None);
-    let (engine, threads) = session::engine_of(&args.model)?;
+    let (engine, threads) = (loaded.engine, loaded.threads);
 
     if !args.json {
         let plural = if args.prompts == 1 { "part" } else { "parts" };
