@@ -77,6 +77,10 @@ fn probe_png(bytes: &[u8]) -> Result<Probe, Fault> {
                 return Err(Fault::Damaged("its first chunk is no IHDR".to_string()));
             }
             (b"acTL", _) => return Err(Fault::Animated),
+            // A decoder was seen to panic at a palette that ends within a colour.
+            (b"PLTE", _) if !(1..=256).contains(&(length / 3)) || !length.is_multiple_of(3) => {
+                return Err(Fault::Damaged("its palette is not made of whole colours".to_string()));
+            }
             (b"IEND", Some((width, height))) => {
                 return Ok(Probe { format: Format::Png, width, height });
             }
