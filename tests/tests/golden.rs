@@ -2,7 +2,7 @@
 //! gives the map that the training framework computed when it was exported.
 //!
 //! Besides the shipped packages (f32, NNEF) those in the folder that `TOUCHSTONE_GOLDEN` names are held to
-//! theirs: `touchstone-tools quantize` makes them. What is passed over is said, with the reason.
+//! theirs, ONNX ones for instance. What is passed over is said, with the reason.
 
 use std::path::{Path, PathBuf};
 use touchstone_models::engine::{EngineError, EngineKind};
@@ -15,7 +15,7 @@ use touchstone_tests::shipped_models;
 const FURTHER: &str = "TOUCHSTONE_GOLDEN";
 
 /// Largest difference that a precision may make at the worst place of the map. int8 has no figure: what it
-/// costs is stated in accuracy, by `quantize`.
+/// costs is a matter of accuracy.
 fn tolerance(precision: Precision) -> Option<f32> {
     match precision {
         Precision::F32 => Some(1e-4),

@@ -245,8 +245,8 @@ impl fmt::Display for EngineError {
             ),
             Format { file, engine: EngineKind::Ort(_) } => write!(
                 f,
-                "{} is no ONNX, which is what engine 'ort' reads; use --engine tract, or make an ONNX \
-                 package with touchstone-tools quantize",
+                "{} is no ONNX, which is what engine 'ort' reads; use --engine tract, or a package whose \
+                 graphs are ONNX",
                 file.display()
             ),
             UnknownEngine { name } => write!(
