@@ -36,6 +36,7 @@ pub(super) trait Lanes: Copy {
         const LOWEST: f32 = -87.3;
         const POLYNOMIAL: [f32; 6] =
             [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+        // SAFETY: the caller promises what the trait asks for: the machine has the instruction set.
         unsafe {
             let x = self.max(Self::splat(LOWEST)).min(Self::splat(88.0));
             let n = x.mul(Self::splat(std::f32::consts::LOG2_E)).round();

@@ -48,10 +48,10 @@ fn convolved(shape: &Shape, weight: &[f32], bias: &[f32], input: &[f32]) -> Vec<
     let [outputs, out_rows, out_columns] = shape.output;
     let channels = if shape.depthwise { 1 } else { inputs };
     let mut out = Vec::new();
-    for o in 0..outputs {
+    for (o, bias) in bias.iter().enumerate().take(outputs) {
         for y in 0..out_rows {
             for x in 0..out_columns {
-                let mut sum = f64::from(bias[o]);
+                let mut sum = f64::from(*bias);
                 for c in 0..channels {
                     for ky in 0..shape.kernel[0] {
                         for kx in 0..shape.kernel[1] {
