@@ -41,9 +41,7 @@ mod tests {
     use crate::inspection::tests::inspection;
     use touchstone_models::inspector::Inspection;
     use touchstone_models::picture::{Picture, save_rgb};
-    use touchstone_models::recipe::{
-        FurtherGood, LineTiming, ModelPin, RecipeCard, Registration, Tiles,
-    };
+    use touchstone_models::recipe::{ModelPin, RecipeCard};
 
     /// Rejects what is bright.
     struct Bright;
@@ -62,18 +60,8 @@ mod tests {
             save_rgb(&file, &Picture::from_rgb8(16, 16, vec![grey; 768]).unwrap()).unwrap();
             Golden::File(file)
         };
-        let card = RecipeCard {
-            name: "cap".to_owned(),
-            version: 1,
-            false_reject_ppm: 1000,
-            smallest_defect_px: 1,
-            model: ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) },
-            region_of_interest: None,
-            registration: Registration::Off,
-            tiles: Tiles::ONE,
-            further_good: FurtherGood::default(),
-            line: LineTiming::default(),
-        };
+        let card =
+            RecipeCard::new("cap", 1, ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) });
         let prompt = Picture::from_rgb8(16, 16, vec![0; 768]).unwrap();
         let mut recipe = Recipe::new(card, vec![prompt]).unwrap();
         assert_eq!(test(&mut Bright, &recipe), Ok(0));

@@ -17,8 +17,8 @@ mod further;
 mod golden;
 
 pub use card::{
-    FALSE_REJECT_PPM_MAX, LineTiming, ModelPin, RECIPE_CARD_BYTES_MAX, RecipeCard, Registration,
-    SMALLEST_DEFECT_PX_MAX, TILES_MAX, TIME_MS_MAX, Tiles,
+    FALSE_REJECT_PPM_DEFAULT, FALSE_REJECT_PPM_MAX, LineTiming, ModelPin, RECIPE_CARD_BYTES_MAX,
+    RecipeCard, Registration, SMALLEST_DEFECT_PX_MAX, TILES_MAX, TIME_MS_MAX, Tiles,
 };
 pub use error::RecipeError;
 pub use further::{FURTHER_MAX, FurtherGood};

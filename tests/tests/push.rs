@@ -18,9 +18,7 @@ use touchstone_board::config::{SerialConfig, SerialRole};
 use touchstone_board::drives::{KernelMounter, SysSource};
 use touchstone_board::serial::ResultPort;
 use touchstone_models::picture::Picture;
-use touchstone_models::recipe::{
-    FurtherGood, LineTiming, ModelPin, Recipe, RecipeCard, Registration, Tiles,
-};
+use touchstone_models::recipe::{ModelPin, Recipe, RecipeCard};
 use touchstone_tests::run;
 
 struct Silent;
@@ -30,18 +28,8 @@ impl Herald for Silent {
 }
 
 fn recipe(version: u32) -> Recipe {
-    let card = RecipeCard {
-        name: "cap".to_owned(),
-        version,
-        false_reject_ppm: 1000,
-        smallest_defect_px: 1,
-        model: ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) },
-        region_of_interest: None,
-        registration: Registration::Off,
-        tiles: Tiles::ONE,
-        further_good: FurtherGood::default(),
-        line: LineTiming::default(),
-    };
+    let card =
+        RecipeCard::new("cap", version, ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) });
     // Noise does not pack: some hundred pieces.
     let noise = (0..96 * 96 * 3u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     Recipe::new(card, vec![Picture::from_rgb8(96, 96, noise).unwrap()]).unwrap()

@@ -14,7 +14,7 @@ use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::{
-    FurtherGood, Golden, IgnoreMask, LineTiming, ModelPin, PROMPTS_MAX, Recipe, RecipeCard, Tiles,
+    FurtherGood, Golden, IgnoreMask, ModelPin, PROMPTS_MAX, Recipe, RecipeCard,
 };
 use touchstone_models::verdict::Decision;
 
@@ -92,11 +92,12 @@ pub fn run(args: &TeachArgs) -> Ended {
         suspicious = inspector.suspicious_prompts();
     }
     self_test(&mut inspector, &chosen.parts, &suspicious)?;
-    let rejected = rejected_of(&mut inspector, &chosen.others);
-    let mut strangers = Vec::new();
-    if !chosen.others.is_empty() {
-        (recipe.card.further_good, strangers) = learn_from(&mut inspector, &chosen.others)?;
-    }
+    let Tried { further, rejected, strangers } = match chosen.others.is_empty() {
+        // Nothing new: what a version before has learned stays.
+        true => Tried { further: recipe.card.further_good, ..Tried::default() },
+        false => try_others(&mut inspector, &chosen.others)?,
+    };
+    recipe.card.further_good = further;
     let golden = golden::test(&mut inspector, &recipe).map_err(|why| {
         Failure::Use(format!("{why}; nothing was written. Teach more good parts, or look at these"))
     })?;
@@ -237,35 +238,38 @@ fn choose(
     Ok(Chosen { parts: plain(prompts), others: plain(others), stand_for })
 }
 
-/// The good parts among `others` that the recipe rejects: some may be, at the rate that was asked for.
-fn rejected_of(inspector: &mut Inspector, others: &[GoodPart]) -> Vec<(String, Decision)> {
-    let mut progress = Progress::without_lines(others.len() as u64, "try the others");
-    let mut rejected = Vec::new();
-    for part in others {
-        let decision = inspector.judge(&part.picture).decision;
-        progress.step();
-        if !decision.is_pass() {
-            rejected.push((part.name.clone(), decision));
-        }
-    }
-    rejected
+/// What good parts that are no prompts showed.
+#[derive(Default)]
+struct Tried {
+    /// What they score, but for the strangers.
+    further: FurtherGood,
+    /// Those that the recipe rejected before it had learned from them: some may be, at the rate that was asked for.
+    rejected: Vec<(String, Decision)>,
+    /// Those too strange to be good, and the p-value that all others leave them.
+    strangers: Vec<(String, f64)>,
 }
 
-/// Has the recipe learn from good parts that are no prompts; gives those too strange to be good, which it does not
-/// learn from. Parts that are merely rejected stay: who leaves out the strangest of the good parts promises too much.
-fn learn_from(
-    inspector: &mut Inspector,
-    others: &[GoodPart],
-) -> Result<(FurtherGood, Vec<(String, f64)>), Failure> {
-    let mut progress = Progress::without_lines(others.len() as u64, "calibrate");
-    let pictures = others.iter().map(|part| &part.picture).inspect(|_| progress.step());
-    let further = inspector.further(pictures).map_err(session::inspect_failure)?;
+/// Tries the recipe on good parts that are no prompts, and has it learn from them. Parts that are merely rejected are
+/// learned from: who leaves out the strangest of the good parts promises too much.
+fn try_others(inspector: &mut Inspector, others: &[GoodPart]) -> Result<Tried, Failure> {
+    let mut progress = Progress::without_lines(others.len() as u64, "try the others");
+    let (mut rejected, mut seen) = (Vec::new(), Vec::with_capacity(others.len()));
+    for part in others {
+        let tried = inspector.try_good(&part.picture);
+        let (inspection, statistics) = tried.map_err(session::inspect_failure)?;
+        progress.step();
+        seen.push(statistics);
+        if !inspection.decision.is_pass() {
+            rejected.push((part.name.clone(), inspection.decision));
+        }
+    }
+    let further = FurtherGood::of_parts(&seen);
     let strangers = inspector.strangers(&further).map_err(session::inspect_failure)?;
     let places: Vec<usize> = strangers.iter().map(|(part, _)| *part).collect();
     let further = further.without(&places).thinned();
     inspector.calibrate(&further).map_err(session::inspect_failure)?;
-    let named = strangers.into_iter().map(|(part, p)| (others[part].name.clone(), p)).collect();
-    Ok((further, named))
+    let strangers = strangers.into_iter().map(|(part, p)| (others[part].name.clone(), p)).collect();
+    Ok(Tried { further, rejected, strangers })
 }
 
 fn good_parts(args: &TeachArgs) -> Result<Vec<GoodPart>, Failure> {
@@ -297,17 +301,13 @@ fn make_recipe(
     package: &ModelPackage,
     pictures: Vec<Picture>,
 ) -> Result<Recipe, Failure> {
+    let model = ModelPin { id: package.id().to_owned(), hash: package.hash().to_owned() };
     let card = RecipeCard {
-        name: args.name.clone(),
-        version,
         false_reject_ppm: args.false_reject_ppm,
         smallest_defect_px: args.smallest_defect,
-        model: ModelPin { id: package.id().to_owned(), hash: package.hash().to_owned() },
         region_of_interest: args.region,
         registration: args.registration,
-        tiles: Tiles::ONE,
-        further_good: FurtherGood::default(),
-        line: LineTiming::default(),
+        ..RecipeCard::new(&args.name, version, model)
     };
     let mut recipe = Recipe::new(card, pictures).map_err(Failure::usage)?;
     if let Some(path) = &args.ignore {

@@ -20,9 +20,7 @@ use touchstone_board::config::StorageConfig;
 use touchstone_board::drives::{DriveError, Drives, Mounter, Partition, Source as Lists};
 use touchstone_board::push::{Announcement, PIECE_BYTES_MAX, Push};
 use touchstone_models::picture::Picture;
-use touchstone_models::recipe::{
-    FurtherGood, LineTiming, ModelPin, RecipeCard, Registration, Tiles,
-};
+use touchstone_models::recipe::{ModelPin, RecipeCard};
 
 const CYCLES: u64 = 1000;
 /// Of every so many cycles one is pulled in the middle of the copy.
@@ -56,18 +54,8 @@ fn site_on(files: Arc<dyn Files>) -> Site {
 }
 
 fn packed(name: &str, version: u32) -> Vec<u8> {
-    let card = RecipeCard {
-        name: name.to_owned(),
-        version,
-        false_reject_ppm: 1000,
-        smallest_defect_px: 1,
-        model: ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) },
-        region_of_interest: None,
-        registration: Registration::Off,
-        tiles: Tiles::ONE,
-        further_good: FurtherGood::default(),
-        line: LineTiming::default(),
-    };
+    let card =
+        RecipeCard::new(name, version, ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) });
     let noise = (0..768u32).map(|i| (i.wrapping_mul(version + 7) % 251) as u8).collect();
     let prompt = Picture::from_rgb8(16, 16, noise).unwrap();
     let mut bytes = Vec::new();

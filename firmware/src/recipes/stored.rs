@@ -5,9 +5,7 @@ use log::{info, warn};
 use touchstone_board::command::Source;
 use touchstone_models::files::{hex, is_safe_name};
 use touchstone_models::picture::Picture;
-use touchstone_models::recipe::{
-    FurtherGood, LineTiming, ModelPin, PROMPTS_MAX, Recipe, RecipeCard, Registration, Tiles,
-};
+use touchstone_models::recipe::{ModelPin, PROMPTS_MAX, Recipe, RecipeCard};
 
 use super::bench::{Bench, Delivery, as_they_should};
 use super::candidate::{Candidate, self_test};
@@ -15,9 +13,6 @@ use crate::inspection::{Activated, Changed, Wish};
 use crate::session;
 use crate::store::audit::Entry;
 use crate::store::{Origin, Selector, Store, StoreError};
-
-/// False rejects per million of a recipe that is taught at the line.
-const TAUGHT_FALSE_REJECT_PPM: u32 = 1000;
 
 /// A try that came to nothing.
 type Tried<T> = Result<T, String>;
@@ -260,17 +255,6 @@ impl Bench {
 }
 
 fn new_recipe(name: &str, version: u32, model: ModelPin, picture: Picture) -> Tried<Recipe> {
-    let card = RecipeCard {
-        name: name.to_owned(),
-        version,
-        false_reject_ppm: TAUGHT_FALSE_REJECT_PPM,
-        smallest_defect_px: 1,
-        model,
-        region_of_interest: None,
-        registration: Registration::Off,
-        tiles: Tiles::ONE,
-        further_good: FurtherGood::default(),
-        line: LineTiming::default(),
-    };
+    let card = RecipeCard::new(name, version, model);
     Recipe::new(card, vec![picture]).map_err(text)
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::picture::{Picture, encode_png};
-use crate::recipe::{FurtherGood, LineTiming, ModelPin, Recipe, RecipeCard, Registration, Tiles};
+use crate::recipe::{ModelPin, Recipe, RecipeCard};
 use minisign::KeyPair;
 use proptest::prelude::*;
 use std::io::Cursor;
@@ -25,16 +25,8 @@ pub(super) fn picture() -> Picture {
 
 pub(super) fn card() -> RecipeCard {
     RecipeCard {
-        name: "cap".to_owned(),
-        version: 2,
-        false_reject_ppm: 1000,
         smallest_defect_px: 4,
-        model: ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) },
-        region_of_interest: None,
-        registration: Registration::Off,
-        tiles: Tiles::ONE,
-        further_good: FurtherGood::default(),
-        line: LineTiming::default(),
+        ..RecipeCard::new("cap", 2, ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) })
     }
 }
 

@@ -8,7 +8,7 @@ use super::settings::{InspectError, Settings, fits};
 use crate::calibration::image_statistic;
 use crate::map::Map;
 use crate::oneprompt::{Features, ModelError, OnePrompt};
-use crate::package::{EmbeddingPrior, Laws};
+use crate::package::Laws;
 use crate::picture::{Picture, Rect};
 use crate::recipe::{IgnoreMask, Tiles};
 use crate::registration::{Affine, Locator, Pose};
@@ -275,12 +275,9 @@ pub(super) struct Embeddings {
 }
 
 impl Embeddings {
-    pub(super) fn new(
-        prompts: &[EnrolledPrompt],
-        prior: &EmbeddingPrior,
-    ) -> Result<Self, InspectError> {
+    pub(super) fn new(prompts: &[EnrolledPrompt], prior: LowRankPrior) -> Self {
         let wide = |p: &EnrolledPrompt| p.features.pooled().iter().map(|v| f64::from(*v)).collect();
-        Ok(Self { prior: prior.prior()?, samples: prompts.iter().map(wide).collect() })
+        Self { prior, samples: prompts.iter().map(wide).collect() }
     }
 
     /// The posterior of all prompts.

@@ -97,6 +97,7 @@ impl Inspector {
         }
         let share = rate.probability() / cuts.len() as f64;
         let laws = model.card().calibration.laws(settings.registration);
+        let prior = model.card().embedding.prior()?;
         let encoded = encode_prompts(&mut model, prompts, &settings, &mut locator, &cuts)?;
         if let Some(own) = encoded.first().and_then(|tile| tile.first()) {
             // A model that cannot run is found now, and not on the first part.
@@ -106,7 +107,7 @@ impl Inspector {
             .into_iter()
             .zip(cuts.into_iter().zip(masks))
             .map(|(prompts, (cut, masks))| {
-                Tile::enrol(&mut model, prompts, masks, cut, laws, share)
+                Tile::enrol(&mut model, prompts, masks, cut, (laws, &prior), share)
             })
             .collect();
         let tiles = tiles?;
@@ -133,12 +134,8 @@ impl Inspector {
         &mut self,
         good: impl IntoIterator<Item = &'a Picture>,
     ) -> Result<FurtherGood, InspectError> {
-        let mut tiles: Vec<Vec<Statistics>> = vec![Vec::new(); self.tiles.len()];
-        for part in good {
-            let seen = self.statistics(part)?;
-            tiles.iter_mut().zip(seen).for_each(|(tile, statistics)| tile.push(statistics));
-        }
-        Ok(FurtherGood::new(&tiles))
+        let parts = good.into_iter().map(|part| self.statistics(part));
+        Ok(FurtherGood::of_parts(&parts.collect::<Result<Vec<_>, _>>()?))
     }
 
     /// Those of `further` good parts that all others do not agree with, the strangest first, with the p-value that
@@ -147,10 +144,7 @@ impl Inspector {
     /// # Errors
     /// Scores for another number of tiles.
     pub fn strangers(&self, further: &FurtherGood) -> Result<Vec<(usize, f64)>, InspectError> {
-        let (tiles, all) = (self.tiles.len(), further.statistics());
-        if !further.is_empty() && all.len() != tiles {
-            return Err(InspectError::FurtherTiles { tiles, given: all.len() });
-        }
+        let all = self.known(further)?;
         let parts = further.parts();
         let level = STRANGER_RATE / parts.max(1) as f64;
         let mut left: Vec<usize> = (0..parts).collect();
@@ -182,12 +176,8 @@ impl Inspector {
     /// # Errors
     /// Scores for another number of tiles; nothing is learned then.
     pub fn calibrate(&mut self, further: &FurtherGood) -> Result<(), InspectError> {
-        let (tiles, statistics) = (self.tiles.len(), further.statistics());
-        if !further.is_empty() && statistics.len() != tiles {
-            return Err(InspectError::FurtherTiles { tiles, given: statistics.len() });
-        }
-        let share = self.rate.probability() / tiles as f64;
-        let mut statistics = statistics.into_iter();
+        let mut statistics = self.known(further)?.into_iter();
+        let share = self.rate.probability() / self.tiles.len() as f64;
         for tile in &mut self.tiles {
             tile.calibrate(statistics.next().unwrap_or_default(), share)?;
         }
@@ -207,11 +197,38 @@ impl Inspector {
     /// The raw statistics of a picture, one per tile, for fitting priors. The smallest defect is not applied.
     pub fn statistics(&mut self, query: &Picture) -> Result<Vec<Statistics>, InspectError> {
         let sight = self.look(query, &mut StageLatency::default())?;
+        Ok(self.measure(&sight))
+    }
+
+    /// Judges a good part that is no prompt, and gives its statistics with the same look.
+    ///
+    /// # Errors
+    /// A part that cannot be compared with the prompts.
+    pub fn try_good(
+        &mut self,
+        part: &Picture,
+    ) -> Result<(Inspection, Vec<Statistics>), InspectError> {
+        let mut latency = StageLatency::default();
+        let sight = self.look(part, &mut latency)?;
+        let statistics = self.measure(&sight);
+        Ok((self.judge(sight, part, latency), statistics))
+    }
+
+    fn measure(&self, sight: &Sight) -> Vec<Statistics> {
         let rule = &self.model.card().fusion;
         let looked = self.tiles.iter().zip(&sight.looks);
-        Ok(looked
+        looked
             .map(|(tile, look)| tile.join(look, &sight.place, rule).statistics(look.image))
-            .collect())
+            .collect()
+    }
+
+    /// The statistics of `further` good parts, tile by tile; none of none.
+    fn known(&self, further: &FurtherGood) -> Result<Vec<Vec<Statistics>>, InspectError> {
+        let (tiles, known) = (self.tiles.len(), further.statistics());
+        match further.is_empty() || known.len() == tiles {
+            true => Ok(known),
+            false => Err(InspectError::FurtherTiles { tiles, given: known.len() }),
+        }
     }
 
     /// The raw statistics of the prompts, tile by tile, each judged without itself and what may be of its

@@ -14,7 +14,7 @@ use crate::oneprompt::OnePrompt;
 use crate::package::{FusionConstants, Laws, ScoreLaws};
 use crate::picture::Rect;
 use crate::regions::{Placement, flatten_specks};
-use crate::student_t::{LowRankPosterior, PositionPosterior};
+use crate::student_t::{LowRankPosterior, LowRankPrior, PositionPosterior};
 use crate::verdict::{Testimony, WitnessReport};
 use std::time::Instant;
 
@@ -104,11 +104,11 @@ impl Tile {
         prompts: Vec<EnrolledPrompt>,
         masks: Masks,
         cut: Cut,
-        laws: Laws,
+        (laws, prior): (Laws, &LowRankPrior),
         share: f64,
     ) -> Result<Tile, InspectError> {
         let positions = enrol_positions(&prompts, laws.reach)?;
-        let embeddings = Embeddings::new(&prompts, &model.card().embedding)?;
+        let embeddings = Embeddings::new(&prompts, prior.clone());
         let image = embeddings.posterior()?;
         let known = (&positions, &embeddings);
         let left_out = leave_one_out(model, &prompts, known, (&masks, &laws), &cut)?;

@@ -12,6 +12,9 @@ pub const RECIPE_CARD_BYTES_MAX: u64 = 64 << 10;
 /// Highest false-reject rate that may be asked for: half of all good parts.
 pub const FALSE_REJECT_PPM_MAX: u32 = 500_000;
 
+/// False-reject rate of a recipe that nobody gave another, parts per million.
+pub const FALSE_REJECT_PPM_DEFAULT: u32 = 1000;
+
 /// Largest "smallest defect".
 pub const SMALLEST_DEFECT_PX_MAX: u32 = 4096;
 
@@ -197,6 +200,23 @@ impl LineTiming {
 }
 
 impl RecipeCard {
+    /// What a recipe is unless somebody says otherwise: all of the picture, as it lies, everything that differs,
+    /// one good part in a thousand rejected.
+    pub fn new(name: &str, version: u32, model: ModelPin) -> RecipeCard {
+        RecipeCard {
+            name: name.to_owned(),
+            version,
+            false_reject_ppm: FALSE_REJECT_PPM_DEFAULT,
+            smallest_defect_px: 1,
+            region_of_interest: None,
+            registration: Registration::Off,
+            tiles: Tiles::ONE,
+            further_good: FurtherGood::default(),
+            model,
+            line: LineTiming::default(),
+        }
+    }
+
     /// Parses and checks the text of a `recipe.toml`.
     pub fn parse(text: &str) -> Result<RecipeCard, RecipeError> {
         let card: RecipeCard = toml::from_str(text)

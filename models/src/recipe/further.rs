@@ -26,6 +26,13 @@ impl FurtherGood {
         FurtherGood::of(tiles.iter().map(|tile| tile.iter().map(row).collect()).collect())
     }
 
+    /// The same from the statistics of each part's tiles.
+    pub fn of_parts(parts: &[Vec<Statistics>]) -> FurtherGood {
+        let tiles = parts.first().map_or(0, Vec::len);
+        let tile = |t: usize| parts.iter().filter_map(|part| part.get(t).copied()).collect();
+        FurtherGood::new(&(0..tiles).map(tile).collect::<Vec<Vec<Statistics>>>())
+    }
+
     /// Of no part is nothing at all, whatever the number of tiles.
     fn of(tiles: Vec<Vec<[i32; 4]>>) -> FurtherGood {
         if tiles.iter().all(Vec::is_empty) { FurtherGood::default() } else { FurtherGood(tiles) }

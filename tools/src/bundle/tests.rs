@@ -3,9 +3,7 @@ use clap::Parser;
 use std::fs;
 use std::path::Path;
 use touchstone_models::picture::Picture;
-use touchstone_models::recipe::{
-    FurtherGood, LineTiming, ModelPin, Recipe, RecipeCard, Registration, Tiles,
-};
+use touchstone_models::recipe::{ModelPin, Recipe, RecipeCard};
 
 #[derive(Parser)]
 struct Line {
@@ -18,18 +16,7 @@ fn tools(line: &str) -> Result<()> {
 }
 
 fn recipe(dir: &Path) -> PathBuf {
-    let card = RecipeCard {
-        name: "cap".to_owned(),
-        version: 3,
-        false_reject_ppm: 1000,
-        smallest_defect_px: 1,
-        model: ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) },
-        region_of_interest: None,
-        registration: Registration::Off,
-        tiles: Tiles::ONE,
-        further_good: FurtherGood::default(),
-        line: LineTiming::default(),
-    };
+    let card = RecipeCard::new("cap", 3, ModelPin { id: "tiny".to_owned(), hash: "a".repeat(64) });
     let picture = Picture::from_rgb8(16, 16, (0..768u32).map(|i| (i % 251) as u8).collect());
     let folder = dir.join("cap");
     Recipe::new(card, vec![picture.unwrap()]).unwrap().save(&folder).unwrap();

@@ -21,7 +21,7 @@ use touchstone_models::package::{DEFAULT_MODEL, ModelPackage, find_model};
 use touchstone_models::picture::Picture;
 
 use crate::export::calibrate::{good_parts, line_config};
-use crate::synth::Library;
+use crate::synth::{Library, pictures_below};
 use crate::{parallel, progress};
 use ageing::Ageing;
 use report::Row;
@@ -140,13 +140,7 @@ fn drawn(args: &DriftArgs, package: &ModelPackage, pictures: &Path) -> Result<Ve
 
 /// Real pictures, in the order of their names.
 fn replayed(args: &DriftArgs, package: &ModelPackage, folder: &Path) -> Result<Told> {
-    let entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-    files.retain(|file| {
-        let suffix = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        ["png", "jpg", "jpeg"].contains(&suffix.to_ascii_lowercase().as_str())
-    });
-    files.sort();
+    let files = pictures_below(folder, 0)?;
     ensure!(
         files.len() > args.k,
         "{} pictures, of which {} are taught: none is left to look at",
@@ -154,14 +148,15 @@ fn replayed(args: &DriftArgs, package: &ModelPackage, folder: &Path) -> Result<T
         args.k
     );
     let bar = progress::bar(files.len() as u64, "stream");
-    let mut pictures = Vec::new();
-    for file in &files {
-        pictures.push(Picture::open(file)?);
+    let open = |file: &PathBuf| {
         bar.inc(1);
-    }
+        Ok(Picture::open(file)?)
+    };
+    let (prompts, parts) = files.split_at(args.k);
+    let prompts = prompts.iter().map(open).collect::<Result<Vec<Picture>>>()?;
+    let told = judge(package, &prompts, parts.iter().map(open));
     bar.finish_and_clear();
-    let (prompts, parts) = pictures.split_at(args.k);
-    judge(package, prompts, parts.iter().map(|part| Ok(part.clone())))
+    told
 }
 
 /// Teaches and judges until the first warning.

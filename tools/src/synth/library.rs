@@ -137,7 +137,7 @@ impl Library {
 }
 
 /// Picture files below a folder, sorted by path so that indices do not depend on the file system.
-fn pictures_below(folder: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn pictures_below(folder: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries = std::fs::read_dir(folder)
         .with_context(|| format!("cannot list the folder {}", folder.display()))?;

@@ -31,6 +31,7 @@ pub use command::{SynthArgs, run};
 pub use dice::Dice;
 pub use geometry::Geometry;
 pub use lamp::Lamp;
+pub(crate) use library::pictures_below;
 pub use library::{Library, Scene};
 pub use light::{Light, view_light};
 pub use pair::{Pair, SIZE_MAX, SIZE_MIN, SynthConfig};
