@@ -2,6 +2,8 @@
 
 mod fast;
 
+pub(crate) use fast::{Vectorised, vectorised};
+
 use super::{
     ENGINE_THREADS_MAX, Engine, EngineError, EngineKind, Graph, OperatorTime, caught, check_inputs,
     check_outputs,

@@ -8,6 +8,7 @@
 
 mod choose;
 mod enrol;
+mod expected;
 mod habit;
 mod maps;
 mod mask;
@@ -18,6 +19,7 @@ mod tests;
 mod tile;
 
 pub use choose::{Choice, GOOD_PARTS_MAX, choose_prompts};
+pub use expected::Expected;
 pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPT_TILES_MAX, PROMPTS_MAX, Settings};
 

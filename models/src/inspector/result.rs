@@ -5,6 +5,7 @@ use crate::map::Map;
 use crate::picture::Rect;
 use crate::registration::Pose;
 use crate::verdict::{Decision, Reason, Region, Witness, WitnessReport};
+use serde::{Deserialize, Serialize};
 
 /// Time of the inspector's stages, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,7 +82,8 @@ impl Inspection {
 }
 
 /// Raw statistics of one picture, for fitting the priors of a model card.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Statistics {
     /// Logit of the smoothed change peak.
     pub change: f64,

@@ -4,10 +4,11 @@ use super::enrol::{
     Cut, Embeddings, EnrolledPrompt, Field, LeaveOneOut, Masks, Place, enrol_positions,
     leave_one_out, most_alike,
 };
+use super::expected::Expected;
 use super::maps::{Joined, Maps};
 use super::settings::{InspectError, Settings};
 use crate::calibration::{
-    CalibrationError, Dependence, ScalarPrior, ScoreLaw, SeveralPrior, image_statistic, sigmoid,
+    CalibrationError, ScalarPrior, ScoreLaw, SeveralPrior, image_statistic, sigmoid,
 };
 use crate::map::Map;
 use crate::oneprompt::OnePrompt;
@@ -44,34 +45,6 @@ pub(super) struct Tile {
     levels: Levels,
     /// The query's pooled features in f64, kept to spare an allocation per part.
     pooled: Vec<f64>,
-}
-
-/// The law of each statistic of a good part.
-struct Expected {
-    change: ScoreLaw,
-    position: ScoreLaw,
-    local: ScoreLaw,
-    image: ScoreLaw,
-}
-
-impl Expected {
-    /// From the prompts, each without itself, and `further` good parts.
-    fn new(
-        laws: &Laws,
-        left_out: &[Statistics],
-        further: &[Statistics],
-    ) -> Result<Expected, CalibrationError> {
-        let law = |card: &ScoreLaws, score: fn(&Statistics) -> f64| {
-            let of = |all: &[Statistics]| all.iter().map(score).collect::<Vec<f64>>();
-            ScoreLaw::new(card, &of(left_out), &of(further))
-        };
-        Ok(Expected {
-            change: law(&laws.change, |s| s.change)?,
-            position: law(&laws.position, |s| s.position)?,
-            local: law(&laws.local, |s| s.local)?,
-            image: law(&laws.image, |s| s.image)?,
-        })
-    }
 }
 
 /// Maps and image statistic of one tile of a query, masked, not yet judged.
@@ -204,21 +177,7 @@ impl Tile {
 
     /// What the witnesses say of this tile.
     pub(super) fn testify(&self, look: &Look, joined: &Joined) -> WitnessReport {
-        self.report(&self.expected, &joined.statistics(look.image))
-    }
-
-    fn report(&self, expected: &Expected, seen: &Statistics) -> WitnessReport {
-        let of = |law: &ScoreLaw, statistic: f64| Testimony {
-            statistic,
-            p_value: law.upper_tail(statistic),
-        };
-        let image = of(&expected.image, seen.image);
-        WitnessReport {
-            change: of(&expected.change, seen.change),
-            position: of(&expected.position, seen.position),
-            joint: self.together(of(&expected.local, seen.local), image),
-            image,
-        }
+        self.expected.report(&joined.statistics(look.image))
     }
 
     /// What the prompts and the `others` say of a good part that was judged like them.
@@ -228,17 +187,7 @@ impl Tile {
         others: &[Statistics],
     ) -> Result<WitnessReport, CalibrationError> {
         let expected = Expected::new(&self.laws, &self.left_out.scores, others)?;
-        Ok(self.report(&expected, own))
-    }
-
-    /// What the maps and the whole picture say together. With a single prompt nothing tells how much the
-    /// whole picture of this product may vary, so that the maps speak alone.
-    fn together(&self, local: Testimony, image: Testimony) -> Testimony {
-        if self.prompts.len() < 2 {
-            return local;
-        }
-        let p_value = Dependence::new(self.laws.dependence).join(local.p_value, image.p_value);
-        Testimony { p_value, ..local }
+        Ok(expected.report(own))
     }
 
     /// Whether a part with such a local statistic would be rejected at `rate` after so many `more` good
@@ -247,7 +196,7 @@ impl Tile {
         const ORDINARY: f64 = 0.5;
         let p_value = self.expected.local.upper_tail_after(more, local);
         let say = |p_value| Testimony { statistic: local, p_value };
-        self.together(say(p_value), say(ORDINARY)).p_value <= rate
+        self.expected.together(say(p_value), say(ORDINARY)).p_value <= rate
     }
 
     /// One map of the witnesses' three, and their statistics.
@@ -278,8 +227,9 @@ impl Tile {
             position: law(&self.laws.position, |s| s.position)?,
             local: law(&self.laws.local, |s| s.local)?,
             image: law(&self.laws.image, |s| s.image)?,
+            dependence: self.expected.dependence,
         };
-        Some(self.report(&expected, own))
+        Some(expected.report(own))
     }
 }
 

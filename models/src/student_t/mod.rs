@@ -23,8 +23,10 @@ pub mod low_rank;
 pub mod merge;
 pub mod niw;
 mod pairs;
+mod planes;
 pub mod position;
 pub mod predictive;
+mod scatter;
 pub mod special;
 mod whiten;
 

@@ -1,109 +1,78 @@
 //! Which patch of one prompt lies nearest to each patch of another, for all pairs of prompts.
 //!
 //! Found once at enrolment. Leave-one-out then only has to take minima over the prompts that are
-//! left, instead of searching the windows again for each prompt left out.
+//! left, instead of searching the windows again for each prompt left out. Only some rows of cells
+//! are looked at: neighbouring patches of one picture are far from independent, and it is their
+//! common covariance that is learned from them.
 
-use super::position::PatchGrid;
+use super::StudentTError;
+use super::planes::{Nearest, Planes};
 
-/// Lanes of the f32 dot product: a width that every vector unit in question divides.
-const LANES: usize = 8;
+/// Rows of cells that are looked at, at least, or all if there are fewer.
+const ROWS: usize = 16;
 
-/// Dot product in f32 with independent lanes, so that the compiler may use vector registers.
-pub(super) fn dot32(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (a_body, a_tail) = a.split_at(a.len() - a.len() % LANES);
-    let (b_body, b_tail) = b.split_at(a_body.len());
-    for (x, y) in a_body.chunks_exact(LANES).zip(b_body.chunks_exact(LANES)) {
-        for i in 0..LANES {
-            lanes[i] += x[i] * y[i];
-        }
-    }
-    let tail: f32 = a_tail.iter().zip(b_tail).map(|(x, y)| x * y).sum();
-    lanes.iter().sum::<f32>() + tail
-}
-
-/// Squared distance in f32 with independent lanes, exactly zero for equal patches.
-fn apart32(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (a_body, a_tail) = a.split_at(a.len() - a.len() % LANES);
-    let (b_body, b_tail) = b.split_at(a_body.len());
-    for (x, y) in a_body.chunks_exact(LANES).zip(b_body.chunks_exact(LANES)) {
-        for i in 0..LANES {
-            lanes[i] += (x[i] - y[i]) * (x[i] - y[i]);
-        }
-    }
-    let tail: f32 = a_tail.iter().zip(b_tail).map(|(x, y)| (x - y) * (x - y)).sum();
-    lanes.iter().sum::<f32>() + tail
-}
-
-/// Rows and columns within `reach` of a cell, clipped to the grid: `(x0, x1, y0, y1)`, ends
-/// exclusive.
-pub(super) fn window(
-    cell: usize,
-    width: usize,
-    height: usize,
-    reach: usize,
-) -> (usize, usize, usize, usize) {
-    let (x, y) = (cell % width, cell / width);
-    (
-        x.saturating_sub(reach),
-        (x + reach + 1).min(width),
-        y.saturating_sub(reach),
-        (y + reach + 1).min(height),
-    )
-}
-
-/// For each ordered pair of prompts and each cell of the first: the nearest cell of the second.
+/// For each ordered pair of prompts and each sampled cell of the first: the nearest cell of the second.
 #[derive(Debug, Clone)]
 pub(super) struct PairTable {
     prompts: usize,
-    cells: usize,
-    /// Squared distance and cell, `[first][second][cell]`; the diagonal is unused.
+    /// The cells of a picture that are looked at.
+    sampled: Vec<usize>,
+    /// Squared distance and cell, `[first][second][sampled cell]`; the diagonal is unused.
     nearest: Vec<(f32, u32)>,
 }
 
 impl PairTable {
-    /// Searches all pairs; grids have the same size and unit-length or at least finite rows.
-    pub(super) fn new(grids: &[PatchGrid], reach: usize) -> Self {
-        let prompts = grids.len();
-        let cells = grids.first().map_or(0, PatchGrid::cells);
-        let mut nearest = vec![(f32::INFINITY, 0); prompts * prompts * cells];
-        for (i, first) in grids.iter().enumerate() {
-            for (j, second) in grids.iter().enumerate().filter(|(j, _)| *j != i) {
-                let slots = &mut nearest[(i * prompts + j) * cells..][..cells];
-                for (cell, slot) in slots.iter_mut().enumerate() {
-                    *slot = nearest_in_window(first, second, cell, reach);
+    /// Searches all pairs within `reach` cells; `planes` of each prompt, all of `width` by `height` cells.
+    ///
+    /// # Errors
+    /// Prompts of different sizes.
+    pub(super) fn new(
+        planes: &[Planes],
+        (width, height): (usize, usize),
+        reach: usize,
+    ) -> Result<Self, StudentTError> {
+        let step = (height / ROWS).max(1);
+        let rows = (step / 2..height).step_by(step);
+        let sampled: Vec<usize> = rows.clone().flat_map(|y| y * width..(y + 1) * width).collect();
+        let mut found = Nearest::new(width, height);
+        let mut nearest = Vec::with_capacity(planes.len() * planes.len() * sampled.len());
+        for (i, first) in planes.iter().enumerate() {
+            for (j, second) in planes.iter().enumerate() {
+                if i == j {
+                    nearest.extend(sampled.iter().map(|_| (f32::INFINITY, 0)));
+                    continue;
+                }
+                for y in rows.clone() {
+                    found.search(first, y..y + 1, std::slice::from_ref(second), reach)?;
+                    let own = first.lengths_of(y).iter().zip(found.found(y));
+                    nearest.extend(own.map(|(q, (rest, place))| (q + rest, place as u32)));
                 }
             }
         }
-        Self { prompts, cells, nearest }
+        Ok(Self { prompts: planes.len(), sampled, nearest })
     }
 
-    /// The prompt and cell nearest to `cell` of prompt `of`, among all others of those `used`.
-    pub(super) fn nearest(&self, of: usize, cell: usize, used: &[usize]) -> Option<(usize, usize)> {
+    /// The cells that are looked at, with their numbers.
+    pub(super) fn sampled(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.sampled.iter().copied().enumerate()
+    }
+
+    /// How many.
+    pub(super) fn samples(&self) -> usize {
+        self.sampled.len()
+    }
+
+    /// The prompt and cell nearest to the sampled cell `number` of prompt `of`, among all others of those `used`.
+    pub(super) fn nearest(
+        &self,
+        of: usize,
+        number: usize,
+        used: &[usize],
+    ) -> Option<(usize, usize)> {
         let others = used.iter().copied().filter(|j| *j != of && *j < self.prompts);
         others
-            .map(|j| (j, self.nearest[(of * self.prompts + j) * self.cells + cell]))
+            .map(|j| (j, self.nearest[(of * self.prompts + j) * self.sampled.len() + number]))
             .min_by(|a, b| a.1.0.total_cmp(&b.1.0))
             .map(|(j, (_, found))| (j, found as usize))
     }
-}
-
-fn nearest_in_window(
-    first: &PatchGrid,
-    second: &PatchGrid,
-    cell: usize,
-    reach: usize,
-) -> (f32, u32) {
-    let x = first.row(cell);
-    let (x0, x1, y0, y1) = window(cell, first.width(), first.height(), reach);
-    let mut best = (f32::INFINITY, cell as u32);
-    for other in (y0..y1).flat_map(|y| (x0..x1).map(move |x| y * first.width() + x)) {
-        // The plain difference: this is enrolment, and it must not cancel for equal patches.
-        let distance = apart32(x, second.row(other));
-        if distance < best.0 {
-            best = (distance, other as u32);
-        }
-    }
-    best
 }

@@ -14,16 +14,17 @@
 //! counted once per prompt, because neighbouring patches of one picture are far from independent.
 //! The degrees of freedom stay at the honest `nu0 + K`. For the bank the residual is the distance
 //! that is scored, from each prompt to the nearest patch of the other prompts, halved because it
-//! is a difference of two draws. With one prompt there is no residual; the prior's expectation
+//! is a difference of two draws; a few rows of cells tell as much as all of them. With one prompt there is no residual; the prior's expectation
 //! `lambda I` stands in, so that the scale does not jump when the second prompt arrives.
 //!
 //! # Precision
 //! Posterior and whitening are computed in f64 and then stored in f32. Rows have length one, so
 //! `|q|^2 - 2 q.m + |m|^2` carries an error near 1e-6, and good parts differ by 1e-2 and more.
 
-use super::linalg::add_outer;
-use super::pairs::{PairTable, dot32, window};
+use super::pairs::PairTable;
+use super::planes::{Nearest, Planes};
 use super::predictive::StudentT;
+use super::scatter::Scatter;
 pub use super::whiten::{POSITION_DIM_LOW_RANK_MAX, POSITION_RANK_MAX};
 use super::whiten::{Shape, Whitener};
 use super::{StudentTError, positive};
@@ -90,6 +91,13 @@ impl PatchGrid {
         &self.values[cell * self.dim..(cell + 1) * self.dim]
     }
 
+    /// Laid out for searching.
+    fn planes(&self, margin: usize, whitener: &Whitener) -> Planes {
+        let mut planes = Planes::new((self.width, self.height, self.dim), margin);
+        planes.load(&self.values, whitener);
+        planes
+    }
+
     fn same_size(&self, other: &PatchGrid) -> bool {
         (self.width, self.height, self.dim) == (other.width, other.height, other.dim)
     }
@@ -148,8 +156,7 @@ pub struct Enrolment {
 }
 
 impl Enrolment {
-    /// Takes in one grid per prompt, all of one size. Searches all pairs of prompts for the bank:
-    /// about 1.6 M multiplications per pair at 32 x 32 x 64.
+    /// Takes in one grid per prompt, all of one size. Searches all pairs of prompts for the bank.
     pub fn new(grids: Vec<PatchGrid>, prior: PositionPrior) -> Result<Self, StudentTError> {
         positive("lambda", prior.lambda)?;
         if prior.reach > POSITION_REACH_MAX {
@@ -169,8 +176,15 @@ impl Enrolment {
                 });
             }
         }
-        let pairs = (prior.reference == Reference::Bank && grids.len() > 1)
-            .then(|| PairTable::new(&grids, prior.reach));
+        let pairs = match prior.reference == Reference::Bank && grids.len() > 1 {
+            true => {
+                let plain = Whitener::none(first.dim);
+                let planes = grids.iter().map(|grid| grid.planes(prior.reach, &plain));
+                let size = (first.width, first.height);
+                Some(PairTable::new(&planes.collect::<Vec<_>>(), size, prior.reach)?)
+            }
+            false => None,
+        };
         Ok(Self { grids, prior, pairs })
     }
 
@@ -198,38 +212,39 @@ impl Enrolment {
         let first = used.first().map(|i| &self.grids[*i]).ok_or(StudentTError::NoSamples)?;
         let (dim, cells) = (first.dim, first.cells());
         let means = (self.prior.reference == Reference::Mean).then(|| self.means(&used));
-        let mut scatter = vec![0.0; dim * dim];
-        let mut residual = vec![0.0; dim];
-        let weight = match self.prior.reference {
-            Reference::Mean => 1.0,
-            Reference::Bank => 0.5,
-        };
+        let mut scatter = Scatter::new(dim);
         for &k in used.iter().filter(|_| used.len() > 1) {
-            for cell in 0..cells {
-                let target = match (&means, &self.pairs) {
-                    (Some(means), _) => &means[cell * dim..(cell + 1) * dim],
-                    (None, Some(pairs)) => match pairs.nearest(k, cell, &used) {
-                        Some((j, found)) => self.grids[j].row(found),
-                        None => continue,
-                    },
-                    (None, None) => continue,
-                };
-                for ((r, a), b) in residual.iter_mut().zip(self.grids[k].row(cell)).zip(target) {
-                    *r = f64::from(*a) - f64::from(*b);
+            let own = &self.grids[k];
+            if let Some(means) = &means {
+                let means = means.chunks_exact(dim);
+                own.values
+                    .chunks_exact(dim)
+                    .zip(means)
+                    .for_each(|(row, m)| scatter.add(row, wide(m)));
+            }
+            let sampled =
+                self.pairs.iter().flat_map(|pairs| pairs.sampled().map(move |s| (pairs, s)));
+            for (pairs, (number, cell)) in sampled {
+                if let Some((j, found)) = pairs.nearest(k, number, &used) {
+                    scatter.add(own.row(cell), wide(self.grids[j].row(found)));
                 }
-                add_outer(&mut scatter, &residual, weight / cells as f64);
             }
         }
+        let weight = match &self.pairs {
+            Some(pairs) => 0.5 / pairs.samples() as f64,
+            None => 1.0 / cells as f64,
+        };
+        let scatter = scatter.matrix(weight);
         let expected = if used.len() > 1 { 0.0 } else { self.prior.lambda };
         let lambda = self.prior.lambda + expected;
         let shape = Shape::new(dim, lambda, &scatter, self.prior.covariance);
         let k = used.len() as f64;
-        let (kappa, bank) = match means {
-            Some(means) => (KAPPA0 + k, vec![means]),
+        let (kappa, bank): (f64, Vec<&[f32]>) = match &means {
+            Some(means) => (KAPPA0 + k, vec![&means[..]]),
             // Each prompt's patch is the mean of a posterior of one sample.
-            None => (KAPPA0 + 1.0, used.iter().map(|i| self.grids[*i].values.clone()).collect()),
+            None => (KAPPA0 + 1.0, used.iter().map(|i| &self.grids[*i].values[..]).collect()),
         };
-        PositionPosterior::new(first, self.prior.reach, shape, kappa, k, bank)
+        PositionPosterior::new(first, self.prior.reach, shape, (kappa, k), &bank)
     }
 
     /// Mean patch per position; the prior mean is that mean itself, so it does not pull.
@@ -244,7 +259,11 @@ impl Enrolment {
     }
 }
 
-/// Ready to score: whitened references, their squared lengths, and buffers for the query.
+fn wide(row: &[f32]) -> impl Iterator<Item = f64> {
+    row.iter().map(|v| f64::from(*v))
+}
+
+/// Ready to score: whitened references and buffers for the query.
 #[derive(Debug, Clone)]
 pub struct PositionPosterior {
     width: usize,
@@ -255,11 +274,10 @@ pub struct PositionPosterior {
     whitener: Whitener,
     /// `1 / (lambda c D)`: from whitened squared distance to `delta / D`.
     to_ratio: f64,
-    /// Whitened references, `[reference][cell][dim]`.
-    bank: Vec<f32>,
-    /// Their squared lengths, `[reference][cell]`.
-    lengths: Vec<f32>,
-    query: Vec<f32>,
+    /// Whitened references.
+    bank: Vec<Planes>,
+    query: Planes,
+    nearest: Nearest,
     map: Vec<f32>,
 }
 
@@ -268,20 +286,19 @@ impl PositionPosterior {
         grid: &PatchGrid,
         reach: usize,
         shape: Shape,
-        kappa: f64,
-        k: f64,
-        references: Vec<Vec<f32>>,
+        (kappa, k): (f64, f64),
+        references: &[&[f32]],
     ) -> Result<Self, StudentTError> {
-        let (dim, len) = (grid.dim, grid.values.len());
+        let dim = grid.dim;
         // nu0 = D + 2, so nu_n - D + 1 = K + 3.
         let dof = k + 3.0;
         let c = (kappa + 1.0) / (kappa * dof);
         let to_ratio = positive("1/lambda", 1.0 / (shape.lambda * c * dim as f64))?;
-        let mut bank = vec![0.0; len * references.len()];
-        for (rows, out) in references.iter().zip(bank.chunks_exact_mut(len)) {
-            shape.whitener.apply(dim, rows, out);
+        let size = (grid.width, grid.height, dim);
+        let mut bank = vec![Planes::new(size, reach); references.len()];
+        for (planes, rows) in bank.iter_mut().zip(references) {
+            planes.load(rows, &shape.whitener);
         }
-        let lengths = bank.chunks_exact(dim).map(|row| dot32(row, row)).collect();
         Ok(Self {
             width: grid.width,
             height: grid.height,
@@ -291,9 +308,9 @@ impl PositionPosterior {
             whitener: shape.whitener,
             to_ratio,
             bank,
-            lengths,
-            query: vec![0.0; len],
-            map: vec![0.0; len / dim],
+            query: Planes::new(size, reach),
+            nearest: Nearest::new(grid.width, grid.height),
+            map: vec![0.0; grid.cells()],
         })
     }
 
@@ -312,34 +329,25 @@ impl PositionPosterior {
     /// `rows` are the query's patches in the layout of [`PatchGrid`]. Allocates nothing. Errors if
     /// the size differs from the enrolled grids or a value is not finite.
     pub fn ratio_map(&mut self, rows: &[f32]) -> Result<&[f32], StudentTError> {
-        if rows.len() != self.query.len() {
+        let expected = self.map.len() * self.dim;
+        if rows.len() != expected {
             return Err(StudentTError::WrongSize {
                 what: "patches of the query",
-                expected: self.query.len(),
+                expected,
                 got: rows.len(),
             });
         }
-        self.whitener.apply(self.dim, rows, &mut self.query);
-        let cells = self.map.len();
+        self.query.load(rows, &self.whitener);
         let mut sound = true;
-        for cell in 0..cells {
-            let q = &self.query[cell * self.dim..(cell + 1) * self.dim];
-            let (x0, x1, y0, y1) = window(cell, self.width, self.height, self.reach);
-            let mut least = f32::INFINITY;
-            for reference in 0..self.lengths.len() / cells {
-                for y in y0..y1 {
-                    let start = reference * cells + y * self.width;
-                    let (from, to) = (start + x0, start + x1);
-                    let stored = self.bank[from * self.dim..to * self.dim].chunks_exact(self.dim);
-                    for (m, length) in stored.zip(&self.lengths[from..to]) {
-                        least = least.min(length - 2.0 * dot32(q, m));
-                    }
-                }
+        self.nearest.search(&self.query, 0..self.height, &self.bank, self.reach)?;
+        for (y, out) in self.map.chunks_exact_mut(self.width).enumerate() {
+            let own = self.query.lengths_of(y).iter().zip(self.nearest.found(y));
+            for (out, (length, (least, _))) in out.iter_mut().zip(own) {
+                let distance = length + least;
+                // A search passes over NaN, so the query's own length has to say whether it was sound.
+                sound &= distance.is_finite();
+                *out = (f64::from(distance.max(0.0)) * self.to_ratio) as f32;
             }
-            // f32::min passes over NaN, so the query's own length has to say whether it was sound.
-            let distance = dot32(q, q) + least;
-            sound &= distance.is_finite();
-            self.map[cell] = (f64::from(distance.max(0.0)) * self.to_ratio) as f32;
         }
         if sound {
             Ok(&self.map)

@@ -1,6 +1,7 @@
 //! The position posterior against the dense reference and under shifts.
 
 use super::super::NiwPrior;
+use super::super::linalg::add_outer;
 use super::*;
 use proptest::prelude::*;
 
@@ -50,6 +51,15 @@ fn shifted(
         }
     }
     out
+}
+
+/// Rows and columns within `reach` of a cell, clipped to the grid: `(x0, x1, y0, y1)`, ends
+/// exclusive.
+fn window(cell: usize, width: usize, height: usize, reach: usize) -> (usize, usize, usize, usize) {
+    let (x, y) = (cell % width, cell / width);
+    let clip = |at: usize, size: usize| (at.saturating_sub(reach), (at + reach + 1).min(size));
+    let ((x0, x1), (y0, y1)) = (clip(x, width), clip(y, height));
+    (x0, x1, y0, y1)
 }
 
 fn enrol(

@@ -1,7 +1,6 @@
 //! The covariance that all positions share, factored so that distances become plain dot products.
 
 use super::linalg::{Direction, symmetric_eigen};
-use super::pairs::dot32;
 use super::position::Covariance;
 
 /// Directions of the shared covariance that are kept; the rest is averaged into lambda.
@@ -24,6 +23,13 @@ pub(super) enum Whitener {
     LowRank { directions: Vec<f32>, gains: Vec<f32> },
     /// One factor per dimension.
     Diagonal(Vec<f32>),
+}
+
+impl Whitener {
+    /// Changes nothing in `dim` dimensions.
+    pub(super) fn none(dim: usize) -> Whitener {
+        Whitener::Diagonal(vec![1.0; dim])
+    }
 }
 
 impl Shape {
@@ -54,27 +60,5 @@ impl Shape {
             + found.iter().map(|d| (above(d) / lambda).ln_1p()).sum::<f64>();
         let directions = found.iter().flat_map(|d| d.unit.iter().map(|u| *u as f32)).collect();
         Self { lambda, whitener: Whitener::LowRank { directions, gains }, logdet }
-    }
-}
-
-impl Whitener {
-    pub(super) fn apply(&self, dim: usize, rows: &[f32], out: &mut [f32]) {
-        out.copy_from_slice(rows);
-        match self {
-            Whitener::Diagonal(factors) => {
-                for row in out.chunks_exact_mut(dim) {
-                    row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f);
-                }
-            }
-            Whitener::LowRank { directions, gains } => {
-                for row in out.chunks_exact_mut(dim) {
-                    // V is orthonormal: taking one direction off leaves the others' shares.
-                    for (unit, gain) in directions.chunks_exact(dim).zip(gains) {
-                        let share = gain * dot32(unit, row);
-                        row.iter_mut().zip(unit).for_each(|(v, u)| *v -= share * u);
-                    }
-                }
-            }
-        }
     }
 }

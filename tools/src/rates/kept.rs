@@ -1,4 +1,5 @@
-//! p-values of products that were judged, on disk: a long measurement can be cut short and gone on with.
+//! What good parts of products scored, on disk: a long measurement can be cut short and gone on with, and other laws
+//! can be held against the same scores.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -8,12 +9,12 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use touchstone_models::inspector::Statistics;
 
-/// What p-values belong to: two measurements that differ in any of it are not one.
+/// What scores belong to: two measurements that differ in any of it are not one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Series {
-    /// Hash of the model package.
+    /// Of all in the model package that scores depend on.
     pub model: String,
     /// Good parts taught.
     pub k: usize,
@@ -25,17 +26,40 @@ pub struct Series {
     pub seed: u64,
 }
 
+/// Scores of good parts of one product.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Of the prompts, each without itself; none of a single one.
+    pub left_out: Vec<Statistics>,
+    /// Of further parts that calibrate.
+    pub further: Vec<Statistics>,
+    /// Of the parts that are judged.
+    pub parts: Vec<Statistics>,
+}
+
+impl Scores {
+    fn belong_to(&self, series: &Series) -> bool {
+        let all = self.left_out.iter().chain(&self.further).chain(&self.parts);
+        let finite = |s: &Statistics| {
+            [s.change, s.position, s.local, s.image].iter().all(|score| score.is_finite())
+        };
+        let lengths = (self.further.len() as u64, self.parts.len() as u64);
+        lengths == (series.further, series.parts) && all.into_iter().all(finite)
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     #[serde(flatten)]
     series: Series,
     product: usize,
-    p_values: Vec<f64>,
+    #[serde(flatten)]
+    scores: Scores,
 }
 
 /// Products already judged, and where further ones are written.
 pub struct Kept {
-    known: HashMap<(Series, usize), Vec<f64>>,
+    known: HashMap<(Series, usize), Scores>,
     file: Option<Mutex<File>>,
 }
 
@@ -60,9 +84,8 @@ impl Kept {
                 break;
             }
             let line: Line = serde_json::from_str(&text).context("no file of `rates --keep`")?;
-            let right = line.p_values.iter().all(|p| (0.0..=1.0).contains(p));
-            ensure!(right && line.p_values.len() as u64 == line.series.parts, "broken p-values");
-            known.insert((line.series, line.product), line.p_values);
+            ensure!(line.scores.belong_to(&line.series), "broken scores");
+            known.insert((line.series, line.product), line.scores);
             sound += text.len() as u64;
             text.clear();
         }
@@ -72,7 +95,7 @@ impl Kept {
         Ok(Kept { known, file: Some(Mutex::new(file)) })
     }
 
-    /// The p-values of a product's parts: those kept, or what `judge` gives, which is then kept.
+    /// The scores of a product's parts: those kept, or what `judge` gives, which is then kept.
     ///
     /// # Errors
     /// Of `judge`, or a file that cannot be written.
@@ -80,20 +103,20 @@ impl Kept {
         &self,
         series: &Series,
         product: usize,
-        judge: impl FnOnce() -> Result<Vec<f64>>,
-    ) -> Result<Vec<f64>> {
+        judge: impl FnOnce() -> Result<Scores>,
+    ) -> Result<Scores> {
         if let Some(known) = self.known.get(&(series.clone(), product)) {
             return Ok(known.clone());
         }
-        let p_values = judge()?;
+        let scores = judge()?;
         if let Some(file) = &self.file {
-            let line = Line { series: series.clone(), product, p_values };
+            let line = Line { series: series.clone(), product, scores };
             let text = serde_json::to_string(&line)? + "\n";
             let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             file.write_all(text.as_bytes()).context("--keep")?;
-            return Ok(line.p_values);
+            return Ok(line.scores);
         }
-        Ok(p_values)
+        Ok(scores)
     }
 }
 
@@ -105,26 +128,33 @@ mod tests {
         Series { model: "abc".into(), k, further: 0, parts: 2, seed: 1 }
     }
 
+    fn scores(one: f64, two: f64) -> Scores {
+        let of = |v: f64| Statistics { change: v, position: 0.1, local: -v, image: 1.0 / 3.0 };
+        Scores { left_out: vec![of(0.7)], further: Vec::new(), parts: vec![of(one), of(two)] }
+    }
+
     #[test]
     fn a_cut_measurement_goes_on_where_it_was() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("kept.jsonl");
         let kept = Kept::open(Some(&path)).expect("new");
-        kept.or_judge(&series(1), 0, || Ok(vec![0.5, 0.25])).expect("judged");
-        kept.or_judge(&series(1), 1, || Ok(vec![1.0, 1e-7])).expect("judged");
+        kept.or_judge(&series(1), 0, || Ok(scores(0.5, 0.25))).expect("judged");
+        kept.or_judge(&series(1), 1, || Ok(scores(1.0, 1e-7))).expect("judged");
         drop(kept);
         let whole = std::fs::read_to_string(&path).expect("text");
         // Cut in the middle of the second line: it is judged again, the first is not.
         std::fs::write(&path, &whole[..whole.len() - 5]).expect("cut");
         let kept = Kept::open(Some(&path)).expect("opened");
-        let never = || -> Result<Vec<f64>> { panic!("judged again") };
-        assert_eq!(kept.or_judge(&series(1), 0, never).expect("kept"), [0.5, 0.25]);
-        kept.or_judge(&series(1), 1, || Ok(vec![1.0, 1e-7])).expect("judged");
+        let never = || -> Result<Scores> { panic!("judged again") };
+        assert_eq!(kept.or_judge(&series(1), 0, never).expect("kept"), scores(0.5, 0.25));
+        kept.or_judge(&series(1), 1, || Ok(scores(1.0, 1e-7))).expect("judged");
         drop(kept);
         assert_eq!(std::fs::read_to_string(&path).expect("text"), whole);
         // Another series is another measurement.
         let kept = Kept::open(Some(&path)).expect("opened");
-        assert_eq!(kept.or_judge(&series(2), 0, || Ok(vec![0.1, 0.1])).expect("new"), [0.1, 0.1]);
+        let other = scores(0.1, 0.1);
+        let judged = kept.or_judge(&series(2), 0, || Ok(other.clone())).expect("new");
+        assert_eq!(judged, other);
     }
 
     #[test]

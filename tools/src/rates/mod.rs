@@ -12,16 +12,20 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use sha2::{Digest, Sha256};
 use touchstone_models::engine::EngineKind;
-use touchstone_models::inspector::{Inspector, PROMPTS_MAX, Settings};
+use touchstone_models::files::hex;
+use touchstone_models::inspector::{Expected, Inspector, PROMPTS_MAX, Settings, Statistics};
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{ModelPackage, find_model};
+use touchstone_models::package::{ModelCard, ModelPackage, find_model};
+use touchstone_models::picture::Picture;
+use touchstone_models::recipe::Registration;
 
 use crate::export::calibrate::{good_parts, line_config};
 use crate::synth::Library;
 use crate::{parallel, progress};
 use figures::Row;
-use kept::{Kept, Series};
+use kept::{Kept, Scores, Series};
 
 /// Number of the first product: far from those that calibration and training see.
 const PRODUCTS_FIRST: u64 = 1 << 44;
@@ -55,8 +59,9 @@ pub struct RatesArgs {
     /// Products looked at side by side, each with its own model
     #[arg(long, default_value_t = 2)]
     pub workers: usize,
-    /// Append the p-values of every product to this file, and do not judge again what is in it: a long measurement
-    /// can be stopped and gone on with, and grows when --products does
+    /// Append the scores of every product's parts to this file, and do not look again at what is in it: a long
+    /// measurement can be stopped and gone on with, grows when --products does, and tells what other laws in the
+    /// model card would have said
     #[arg(long, value_name = "FILE")]
     pub keep: Option<PathBuf>,
     /// Draw stated against measured rates into this SVG
@@ -84,31 +89,26 @@ pub fn run(args: &RatesArgs) -> Result<()> {
     let library = Library::open(&args.pictures, progress::decoding())?;
     let config = line_config(side, args.seed);
     let kept = Kept::open(args.keep.as_deref())?;
+    let laws = package.card().calibration.laws(Registration::Off);
+    let model = scored_by(package.card())?;
     let mut rows = Vec::new();
     for &k in &args.k {
         let bar = progress::bar(args.products, &format!("k = {k}"));
         let begin = || Ok(Some(OnePrompt::load(&package, EngineKind::Tract, 1)?));
         let (further, parts, seed) = (args.further, args.parts, args.seed);
-        let series = Series { model: package.hash().to_owned(), k, further, parts, seed };
+        let series = Series { model: model.clone(), k, further, parts, seed };
         let products =
             parallel::map(args.products as usize, args.workers, begin, |model, number| {
-                let p_values = kept.or_judge(&series, number, || {
-                    let further = further as usize;
-                    let count = k + further + parts as usize;
-                    let parts =
-                        good_parts(&library, &config, PRODUCTS_FIRST + number as u64, count)?;
-                    let (prompts, parts) = parts.split_at(k);
-                    let (further, parts) = parts.split_at(further);
-                    let taken = model.take().context("the model went missing")?;
-                    let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
-                    let further = inspector.further(further)?;
-                    inspector.calibrate(&further)?;
-                    let judged = parts.iter().map(|part| inspector.inspect(part).p_value).collect();
-                    *model = Some(inspector.into_model());
-                    Ok(judged)
+                let scores = kept.or_judge(&series, number, || {
+                    let count = k + (further + parts) as usize;
+                    let number = PRODUCTS_FIRST + number as u64;
+                    let good = good_parts(&library, &config, number, count)?;
+                    scores(model, &good, (k, further as usize))
                 })?;
                 bar.inc(1);
-                Ok(p_values)
+                let expected = Expected::new(&laws, &scores.left_out, &scores.further)?;
+                let p_value = |part| expected.report(part).p_value();
+                Ok(scores.parts.iter().map(p_value).collect())
             });
         bar.finish_and_clear();
         rows.push(Row::new(k, &products?, args.seed));
@@ -125,4 +125,33 @@ pub fn run(args: &RatesArgs) -> Result<()> {
             .with_context(|| format!("--plot {}", path.display()))?;
     }
     Ok(())
+}
+
+/// What good parts of one product score, the first `k` of them taught and then `further` ones to calibrate with.
+fn scores(
+    model: &mut Option<OnePrompt>,
+    good: &[Picture],
+    (k, further): (usize, usize),
+) -> Result<Scores> {
+    let (prompts, parts) = good.split_at(k);
+    let taken = model.take().context("the model went missing")?;
+    let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
+    let mut parts: Vec<Statistics> = parts
+        .iter()
+        .map(|part| inspector.statistics(part))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    let judged = parts.split_off(further);
+    let left_out = inspector.left_out().collect();
+    *model = Some(inspector.into_model());
+    Ok(Scores { left_out, further: parts, parts: judged })
+}
+
+/// Hash of all in a model card that the scores of parts depend on, which the laws that they are held against do not
+/// belong to.
+fn scored_by(card: &ModelCard) -> Result<String> {
+    let laws = card.calibration.laws(Registration::Off);
+    let graphs = (&card.encode.sha256, &card.segment.sha256);
+    let all = serde_json::to_vec(&(graphs, &card.fusion, &card.embedding, laws.level, laws.reach))?;
+    Ok(hex(&Sha256::digest(all)))
 }

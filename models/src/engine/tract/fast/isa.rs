@@ -27,6 +27,34 @@ pub(super) trait Kernel {
     unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) -> Self::Out;
 }
 
+/// Plain loops that are compiled once per instruction set, for the compiler to find the vectors in. What `run`
+/// calls must be `inline(always)`, as `run` itself, or it is compiled without the set.
+pub(crate) trait Vectorised {
+    /// What comes out.
+    type Out;
+
+    /// `LANES`: values per register; `FUSED`: whether `a * b + c` is one instruction.
+    fn run<const LANES: usize, const FUSED: bool>(self) -> Self::Out;
+}
+
+/// Runs `work` compiled for the best set of this machine.
+pub(crate) fn vectorised<W: Vectorised>(work: W) -> W::Out {
+    struct Loops<W>(W);
+    impl<W: Vectorised> Kernel for Loops<W> {
+        type Out = W::Out;
+        #[inline(always)]
+        unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) -> W::Out {
+            match (L::FUSED, L::COUNT >= 16) {
+                (false, _) => self.0.run::<8, false>(),
+                (true, false) => self.0.run::<8, true>(),
+                (true, true) => self.0.run::<16, true>(),
+            }
+        }
+    }
+    let best = Isa::available().first().copied().unwrap_or(Isa::Plain);
+    best.call(Loops(work))
+}
+
 impl Isa {
     /// The sets that this machine has, the fastest first.
     pub fn available() -> &'static [Isa] {

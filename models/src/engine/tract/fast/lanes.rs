@@ -11,6 +11,8 @@
 pub(super) trait Lanes: Copy {
     /// Values per register.
     const COUNT: usize;
+    /// Whether [`Lanes::mul_add`] is one instruction.
+    const FUSED: bool;
 
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
@@ -65,6 +67,7 @@ impl Plain {
 
 impl Lanes for Plain {
     const COUNT: usize = 8;
+    const FUSED: bool = false;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Plain {
@@ -138,6 +141,7 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Avx512 {
         const COUNT: usize = 16;
+        const FUSED: bool = true;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -203,6 +207,7 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Avx2 {
         const COUNT: usize = 8;
+        const FUSED: bool = true;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -284,6 +289,7 @@ mod arm {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Neon {
         const COUNT: usize = 4;
+        const FUSED: bool = true;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {

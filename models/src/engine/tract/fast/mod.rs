@@ -14,6 +14,7 @@ mod lanes;
 mod product;
 mod rewrite;
 
+pub(crate) use isa::{Vectorised, vectorised};
 pub(super) use rewrite::rewrite;
 
 #[cfg(test)]

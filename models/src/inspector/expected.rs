@@ -1,0 +1,66 @@
+//! What a good part of a product scores, and what a part's scores are worth against that.
+
+use super::result::Statistics;
+use crate::calibration::{CalibrationError, Dependence, ScoreLaw};
+use crate::package::{Laws, ScoreLaws};
+use crate::verdict::{Testimony, WitnessReport};
+
+/// The law of each statistic of a good part.
+pub struct Expected {
+    pub(super) change: ScoreLaw,
+    pub(super) position: ScoreLaw,
+    pub(super) local: ScoreLaw,
+    pub(super) image: ScoreLaw,
+    /// How maps and whole picture hang together; `None` where the maps speak alone, because nothing tells how much
+    /// the whole picture of this product may vary.
+    pub(super) dependence: Option<Dependence>,
+}
+
+impl Expected {
+    /// From the model card, the prompts, each without itself (none of a single prompt), and `further` good parts.
+    ///
+    /// # Errors
+    /// A score that is not finite.
+    pub fn new(
+        laws: &Laws,
+        left_out: &[Statistics],
+        further: &[Statistics],
+    ) -> Result<Expected, CalibrationError> {
+        let law = |card: &ScoreLaws, score: fn(&Statistics) -> f64| {
+            let of = |all: &[Statistics]| all.iter().map(score).collect::<Vec<f64>>();
+            ScoreLaw::new(card, &of(left_out), &of(further))
+        };
+        Ok(Expected {
+            change: law(&laws.change, |s| s.change)?,
+            position: law(&laws.position, |s| s.position)?,
+            local: law(&laws.local, |s| s.local)?,
+            image: law(&laws.image, |s| s.image)?,
+            dependence: (left_out.len() >= 2).then(|| Dependence::new(laws.dependence)),
+        })
+    }
+
+    /// What the witnesses say of a part with such statistics.
+    pub fn report(&self, seen: &Statistics) -> WitnessReport {
+        let of = |law: &ScoreLaw, statistic: f64| Testimony {
+            statistic,
+            p_value: law.upper_tail(statistic),
+        };
+        let image = of(&self.image, seen.image);
+        WitnessReport {
+            change: of(&self.change, seen.change),
+            position: of(&self.position, seen.position),
+            joint: self.together(of(&self.local, seen.local), image),
+            image,
+        }
+    }
+
+    /// What the maps and the whole picture say together.
+    pub(super) fn together(&self, local: Testimony, image: Testimony) -> Testimony {
+        match self.dependence {
+            Some(dependence) => {
+                Testimony { p_value: dependence.join(local.p_value, image.p_value), ..local }
+            }
+            None => local,
+        }
+    }
+}
