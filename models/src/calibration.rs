@@ -8,12 +8,14 @@
 //! `../shared/methods/baypranometa.md`). With one prompt the prior speaks alone; with two and more
 //! each prompt is scored against the others and those scores update it ([`several`]).
 
+mod correction;
 mod evidence;
 mod law;
 mod several;
 mod tail;
 
 pub use crate::package::ScalarPrior;
+pub use correction::{CORRECTIONS, Correction, Corrections};
 pub use evidence::{Dependence, score_of};
 pub use law::ScoreLaw;
 pub use several::{Enrolled, SeveralPrior};
@@ -286,17 +288,25 @@ fn smoothed_peak(width: usize, height: usize, values: &[f32]) -> f64 {
     {
         return f64::NAN;
     }
+    let row = |y: usize| &values[y * width..][..width];
     let mut peak = f64::NEG_INFINITY;
     for y in 0..height {
-        let rows = y.saturating_sub(1)..(y + 2).min(height);
-        for x in 0..width {
-            let (from, to) = (x.saturating_sub(1), (x + 2).min(width));
-            let sum: f32 = rows
-                .clone()
-                .map(|row| values[row * width + from..row * width + to].iter().sum::<f32>())
-                .sum();
-            peak = peak.max(f64::from(sum) / (rows.len() * (to - from)) as f64);
+        // At the edge the row itself stands in for the missing one, and counts nothing.
+        let (above, below) = (row(y.saturating_sub(1)), row((y + 1).min(height - 1)));
+        let weights = (f32::from(y > 0), f32::from(y + 1 < height));
+        let rows = 1.0 + weights.0 + weights.1;
+        let mut columns = above
+            .iter()
+            .zip(row(y))
+            .zip(below)
+            .map(|((above, own), below)| weights.0 * above + own + weights.1 * below);
+        let (mut left, mut own) = (0.0, columns.next().unwrap_or(0.0));
+        let mut wide = 1.0;
+        for right in columns {
+            peak = peak.max(f64::from((left + own + right) / (rows * (wide + 1.0))));
+            (left, own, wide) = (own, right, 2.0);
         }
+        peak = peak.max(f64::from((left + own) / (rows * wide)));
     }
     peak
 }

@@ -5,10 +5,10 @@ mod check;
 mod find;
 
 pub use card::{
-    ARCHITECTURE, CARD_BYTES_MAX, Calibration, EMBEDDING_DIRECTIONS_MAX, EmbeddingPrior,
-    EncodeGraph, FeatureTensors, Figure, FusionConstants, GRAPH_TENSORS_MAX, INPUT_SIDE_MAX,
-    INPUT_SIDE_MIN, Input, Laws, ModelCard, Precision, ScalarPrior, ScoreLaws, SegmentGraph,
-    SeveralPrior, Training,
+    ARCHITECTURE, CARD_BYTES_MAX, CORRECTIONS, Calibration, Correction, Corrections,
+    EMBEDDING_DIRECTIONS_MAX, EmbeddingPrior, EncodeGraph, FeatureTensors, Figure, FusionConstants,
+    GRAPH_TENSORS_MAX, INPUT_SIDE_MAX, INPUT_SIDE_MIN, Input, Laws, ModelCard, Precision,
+    ScalarPrior, ScoreLaws, SegmentGraph, SeveralPrior, Training,
 };
 pub use check::{CardError, MAP_OUTPUT, NEAREST_OUTPUT, SegmentInput, Side};
 pub use find::{DEFAULT_MODEL, MODELS_VARIABLE, find_model};

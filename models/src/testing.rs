@@ -75,6 +75,7 @@ pub fn tiny_card() -> ModelCard {
                 local: laws(-1.0),
                 image: laws(0.0),
                 dependence: 0.3,
+                joint: Corrections::default(),
             },
             registered: None,
         },
@@ -93,6 +94,7 @@ fn laws(mu0: f64) -> ScoreLaws {
     ScoreLaws {
         one,
         several: SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, weight: 1.0, prior: one },
+        corrections: Corrections::default(),
     }
 }
 

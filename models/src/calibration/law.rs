@@ -1,19 +1,22 @@
 //! The law of one statistic of one product: what the model card knows, the prompts, and further good parts.
 
 use super::tail::Tail;
-use super::{CalibrationError, ScalarPredictive};
+use super::{CalibrationError, Correction, ScalarPredictive};
 use crate::package::ScoreLaws;
 
-/// Student-t in the middle; in the tail whatever says less against a good part, where enough were seen.
+/// Student-t, corrected by how such laws turned out; in the tail whatever says less against a good part, where enough were seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScoreLaw {
     predictive: ScalarPredictive,
+    correction: Correction,
+    /// Good parts that were seen beside the prompts.
+    further: usize,
     tail: Option<Tail>,
 }
 
 impl From<ScalarPredictive> for ScoreLaw {
     fn from(predictive: ScalarPredictive) -> ScoreLaw {
-        ScoreLaw { predictive, tail: None }
+        ScoreLaw { predictive, correction: Correction::NONE, further: 0, tail: None }
     }
 }
 
@@ -32,7 +35,12 @@ impl ScoreLaw {
             true => card.one.predictive(&[])?,
             false => card.several.law(left_out)?,
         };
-        Ok(ScoreLaw { predictive: taught.after(further)?, tail: Tail::fit(further) })
+        Ok(ScoreLaw {
+            predictive: taught.after(further)?,
+            correction: card.corrections.among(left_out.len().max(1)),
+            further: further.len(),
+            tail: Tail::fit(further),
+        })
     }
 
     /// Where a good part's score lies.
@@ -42,17 +50,19 @@ impl ScoreLaw {
 
     /// Probability that a good part scores at least `x`; 0 for NaN.
     pub fn upper_tail(&self, x: f64) -> f64 {
-        self.widest(self.predictive.upper_tail(x), x)
+        let p = self.predictive.upper_tail(x);
+        self.widest(self.correction.after(self.further).apply(p), x)
     }
 
     /// The same as it is expected to be after so many `more` good parts.
     pub fn upper_tail_after(&self, more: usize, x: f64) -> f64 {
-        self.widest(self.predictive.expected_after(more).upper_tail(x), x)
+        let p = self.predictive.expected_after(more).upper_tail(x);
+        self.widest(self.correction.after(self.further + more).apply(p), x)
     }
 
-    /// The score that a good part exceeds with probability `p`, `0 < p < 1`, by the middle of the law alone.
+    /// The score that a good part exceeds with probability `p`, `0 < p < 1`, its tail of seen scores aside.
     pub fn threshold(&self, p: f64) -> f64 {
-        self.predictive.threshold(p)
+        self.predictive.threshold(self.correction.after(self.further).invert(p))
     }
 
     fn widest(&self, p: f64, x: f64) -> f64 {
@@ -66,13 +76,13 @@ impl ScoreLaw {
 #[cfg(test)]
 mod tests {
     use super::super::tests::uniform;
-    use super::super::{ScalarPrior, SeveralPrior};
+    use super::super::{Corrections, ScalarPrior, SeveralPrior};
     use super::*;
 
     fn card() -> ScoreLaws {
         let one = ScalarPrior { mu0: 0.0, kappa0: 0.5, nu0: 6.0, lambda0: 4.0 };
         let several = SeveralPrior { gap: 0.2, gap_per_prompt: 0.0, weight: 0.5, prior: one };
-        ScoreLaws { one, several }
+        ScoreLaws { one, several, corrections: Corrections::default() }
     }
 
     #[test]

@@ -159,3 +159,27 @@ proptest! {
         prop_assert!((law.upper_tail(law.threshold(p)) / p - 1.0).abs() < 1e-5);
     }
 }
+
+proptest! {
+    #[test]
+    fn the_smoothed_peak_is_the_greatest_mean(
+        width in 1..7usize, height in 1..7usize, seed in 0..1000u64,
+    ) {
+        let mut next = uniform(seed);
+        let values: Vec<f32> = (0..width * height).map(|_| next() as f32).collect();
+        let mut want = 0.0f64;
+        for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
+            let rows = y.saturating_sub(1)..(y + 2).min(height);
+            let near: Vec<f64> = rows
+                .flat_map(|row| {
+                    let columns = x.saturating_sub(1)..(x + 2).min(width);
+                    columns.map(move |column| row * width + column)
+                })
+                .map(|cell| f64::from(values[cell]))
+                .collect();
+            want = want.max(mean(&near));
+        }
+        prop_assert!((smoothed_peak(width, height, &values) - want).abs() < 1e-6);
+        prop_assert!(smoothed_peak(width, height + 1, &values).is_nan());
+    }
+}

@@ -1,7 +1,7 @@
 //! What a good part of a product scores, and what a part's scores are worth against that.
 
 use super::result::Statistics;
-use crate::calibration::{CalibrationError, Dependence, ScoreLaw};
+use crate::calibration::{CalibrationError, Correction, Dependence, ScoreLaw};
 use crate::package::{Laws, ScoreLaws};
 use crate::verdict::{Testimony, WitnessReport};
 
@@ -14,6 +14,8 @@ pub struct Expected {
     /// How maps and whole picture hang together; `None` where the maps speak alone, because nothing tells how much
     /// the whole picture of this product may vary.
     pub(super) dependence: Option<Dependence>,
+    /// How what they say together turned out.
+    pub(super) joint: Correction,
 }
 
 impl Expected {
@@ -36,29 +38,41 @@ impl Expected {
             local: law(&laws.local, |s| s.local)?,
             image: law(&laws.image, |s| s.image)?,
             dependence: (left_out.len() >= 2).then(|| Dependence::new(laws.dependence)),
+            joint: laws.joint.among(left_out.len()).after(further.len()),
         })
     }
 
     /// What the witnesses say of a part with such statistics.
     pub fn report(&self, seen: &Statistics) -> WitnessReport {
-        let of = |law: &ScoreLaw, statistic: f64| Testimony {
-            statistic,
-            p_value: law.upper_tail(statistic),
-        };
-        let image = of(&self.image, seen.image);
+        let [change, position, local, image] = self.each(seen);
+        let of = |statistic: f64, p_value: f64| Testimony { statistic, p_value };
+        let image = of(seen.image, image);
         WitnessReport {
-            change: of(&self.change, seen.change),
-            position: of(&self.position, seen.position),
-            joint: self.together(of(&self.local, seen.local), image),
+            change: of(seen.change, change),
+            position: of(seen.position, position),
+            joint: self.together(of(seen.local, local), image),
             image,
         }
+    }
+
+    /// The p-values of change, position, the score that joins all maps, and the whole picture, each alone.
+    pub fn each(&self, seen: &Statistics) -> [f64; 4] {
+        let Statistics { change, position, local, image } = *seen;
+        [
+            (&self.change, change),
+            (&self.position, position),
+            (&self.local, local),
+            (&self.image, image),
+        ]
+        .map(|(law, statistic)| law.upper_tail(statistic))
     }
 
     /// What the maps and the whole picture say together.
     pub(super) fn together(&self, local: Testimony, image: Testimony) -> Testimony {
         match self.dependence {
             Some(dependence) => {
-                Testimony { p_value: dependence.join(local.p_value, image.p_value), ..local }
+                let p_value = self.joint.apply(dependence.join(local.p_value, image.p_value));
+                Testimony { p_value, ..local }
             }
             None => local,
         }

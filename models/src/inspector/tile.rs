@@ -8,7 +8,7 @@ use super::expected::Expected;
 use super::maps::{Joined, Maps};
 use super::settings::{InspectError, Settings};
 use crate::calibration::{
-    CalibrationError, ScalarPrior, ScoreLaw, SeveralPrior, image_statistic, sigmoid,
+    CalibrationError, Correction, ScalarPrior, ScoreLaw, SeveralPrior, image_statistic, sigmoid,
 };
 use crate::map::Map;
 use crate::oneprompt::OnePrompt;
@@ -228,6 +228,7 @@ impl Tile {
             local: law(&self.laws.local, |s| s.local)?,
             image: law(&self.laws.image, |s| s.image)?,
             dependence: self.expected.dependence,
+            joint: Correction::NONE,
         };
         Some(expected.report(own))
     }

@@ -187,6 +187,9 @@ pub struct Laws {
     pub image: ScoreLaws,
     /// How much alike good parts' local and image p-values are: the correlation of their logarithms, 0..1.
     pub dependence: f64,
+    /// How the p-values turned out that local and image make together.
+    #[serde(default)]
+    pub joint: Corrections,
 }
 
 /// The law of one scalar statistic.
@@ -197,6 +200,30 @@ pub struct ScoreLaws {
     pub one: ScalarPrior,
     /// Where there are several, which judge each other first.
     pub several: SeveralPrior,
+    /// How the p-values of these laws turned out.
+    #[serde(default)]
+    pub corrections: Corrections,
+}
+
+/// Numbers of prompts that corrections are learned for.
+pub const CORRECTIONS: usize = 6;
+
+/// What p-values of good parts are worth, by the number of prompts, ascending; between them by its logarithm.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Corrections(pub [Correction; CORRECTIONS]);
+
+/// How p-values turned out: a share of good parts had one of at most 0.1, and below that their logarithms lay
+/// exponentially, with this rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Correction {
+    /// Prompts taught.
+    pub prompts: usize,
+    /// Share of the parts, 0..1; 0.1 if the law is right.
+    pub share: f64,
+    /// Rate, > 0; 1 if the law is right, less if it promises too much.
+    pub power: f64,
 }
 
 /// What new good parts score, and how prompts' scores against each other relate to that.

@@ -241,6 +241,7 @@ impl Laws {
         self.level.check(&format!("{table}.level"))?;
         self.local.check(&format!("{table}.local"))?;
         self.image.check(&format!("{table}.image"))?;
+        self.joint.check(&format!("{table}.joint"))?;
         let why = format!("{} is not in 0..=1", self.dependence);
         let sound = (0.0..=1.0).contains(&self.dependence);
         ensure(sound, &format!("{table}.dependence"), why)
@@ -304,7 +305,18 @@ impl ScoreLaws {
                 positive(&format!("{table}.{name}.{key}"), value)?;
             }
         }
-        Ok(())
+        self.corrections.check(&format!("{table}.corrections"))
+    }
+}
+
+impl Corrections {
+    fn check(&self, key: &str) -> Result<(), CardError> {
+        for Correction { share, power, .. } in self.0 {
+            ensure(share > 0.0 && share < 1.0, key, format!("share {share} is not within 0..1"))?;
+            positive(&format!("{key}.power"), power)?;
+        }
+        let ascending = self.0.windows(2).all(|pair| pair[0].prompts <= pair[1].prompts);
+        ensure(ascending, key, "prompts do not ascend")
     }
 }
 

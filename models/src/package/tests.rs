@@ -136,6 +136,11 @@ fn values_that_cannot_be_right_are_named_by_key() {
         ("calibration.usual.image.several.weight", |c| {
             c.calibration.usual.image.several.weight = 1.5
         }),
+        ("calibration.usual.image.corrections", |c| {
+            c.calibration.usual.image.corrections.0[2].share = 0.0
+        }),
+        ("calibration.usual.joint.power", |c| c.calibration.usual.joint.0[0].power = f64::NAN),
+        ("calibration.usual.joint", |c| c.calibration.usual.joint.0[1].prompts = 99),
         ("calibration.usual.dependence", |c| c.calibration.usual.dependence = -0.1),
         ("embedding", |c| c.embedding.diagonal[0] = f64::NAN),
         ("embedding", |c| c.embedding.directions = vec![vec![1.0]]),

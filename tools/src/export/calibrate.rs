@@ -2,9 +2,13 @@
 //! seen (methods/baypranometa.md sections 4.5 and 4.7). Many imaginary products, some good parts
 //! each, through the very graphs and code that the camera runs.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, anyhow, ensure};
-use touchstone_models::calibration::{Dependence, Enrolled, ScalarPrior, SeveralPrior};
-use touchstone_models::inspector::{InspectError, Inspector, Settings, Statistics};
+use touchstone_models::calibration::{
+    CORRECTIONS, Corrections, Dependence, Enrolled, ScalarPrior, SeveralPrior,
+};
+use touchstone_models::inspector::{Expected, InspectError, Inspector, Settings, Statistics};
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{Calibration, EmbeddingPrior, Laws, ModelCard, ScoreLaws};
 use touchstone_models::picture::Picture;
@@ -18,7 +22,7 @@ use crate::train::proto::compute::pooled;
 use crate::train::proto::features::ProductFeatures;
 
 /// Imaginary products, unless somebody asks for fewer.
-pub const PRODUCTS: u64 = 160;
+pub const PRODUCTS: u64 = 480;
 /// Good parts per product beside its prompt.
 const PARTS: usize = 6;
 /// Fewest that say anything.
@@ -27,12 +31,18 @@ const PRODUCTS_MIN: u64 = 16;
 const SEVERAL_SHARE: (u64, u64) = (5, 8);
 /// Number of the first of them.
 const SEVERAL_FIRST: u64 = 1 << 20;
-/// Their prompts, in turn: around as many as `teach` asks for on a line.
-const SEVERAL_PROMPTS: [usize; 6] = [10, 5, 10, 3, 10, 20];
-/// One over the share of the products that tells where position peaks lie, before all else.
-const LEVEL_SHARE: usize = 4;
-/// Further good parts of each.
-const SEVERAL_PARTS: usize = 5;
+/// Their prompts, in turn: what corrections are learned for, beside a single one.
+const SEVERAL_PROMPTS: [usize; CORRECTIONS - 1] = [3, 5, 10, 20, 32];
+/// Further good parts of each: tails are learned from them.
+const SEVERAL_PARTS: usize = 12;
+/// One over the share of the products that tells where position peaks lie, before all else, and the most that are
+/// needed for that, of either kind.
+const LEVEL_SHARE: u64 = 4;
+const LEVEL_PRODUCTS: u64 = 40;
+const LEVEL_SEVERAL: u64 = 25;
+/// Prompts, in turn, and further good parts of the latter.
+const LEVEL_PROMPTS: [usize; 6] = [10, 5, 10, 3, 10, 20];
+const LEVEL_PARTS: usize = 5;
 /// Every so many-th product is one that the embedding's prior is chosen by, and not learned from.
 const CHOOSE_EVERY: usize = 4;
 
@@ -53,7 +63,8 @@ impl Learned {
         let dim = pooled.and_then(|output| output.shape.last().copied()).unwrap_or(0);
         let one = ScalarPrior { mu0: 0.0, kappa0: 1.0, nu0: 4.0, lambda0: 2.0 };
         let several = SeveralPrior { gap: 0.0, gap_per_prompt: 0.0, weight: 1.0, prior: one };
-        let laws = ScoreLaws { one, several };
+        let corrections = Corrections::default();
+        let laws = ScoreLaws { one, several, corrections };
         let usual = Laws {
             reach: None,
             change: laws,
@@ -62,6 +73,7 @@ impl Learned {
             local: laws,
             image: laws,
             dependence: 1.0,
+            joint: corrections,
         };
         Learned {
             embedding: EmbeddingPrior::isotropic(dim, 1.0, 1.0),
@@ -118,20 +130,16 @@ pub fn fit(
     );
     let several_products = products * SEVERAL_SHARE.0 / SEVERAL_SHARE.1;
     let config = line_config(size, seed);
-    let bar = progress::bar(products * 3 + several_products * 2, "calibrate");
-    let numbers = 0..products;
-    let mut products = Vec::new();
-    for index in numbers {
-        products.push(good_parts(library, &config, index, PARTS + 1)?);
-    }
-
+    let learned = if given.is_some() { 0 } else { products };
+    let bar = progress::bar(learned + (products + several_products) * 2, "calibrate");
+    let draw = |index| good_parts(library, &config, index, PARTS + 1);
     known.embedding = match given {
         Some(embedding) => embedding,
-        None => embedding(&mut load(&known)?, &products, &bar)?,
+        None => embedding(&mut load(&known)?, (0..products).map(draw), &bar)?,
     };
     let usual = known.calibration.usual;
     known.calibration.registered = Some(Laws { reach: Some(REGISTERED_REACH), ..usual });
-    let job = Job { library, config: &config, products: &products, several_products, bar: &bar };
+    let job = Job { library, config: &config, products, several_products, bar: &bar };
     // One after the other, because both are written to the same place.
     let models = [load(&known)?, load(&known)?];
     let [usual, registered] = std::thread::scope(|scope| {
@@ -150,8 +158,8 @@ pub fn fit(
 struct Job<'a> {
     library: &'a Library,
     config: &'a SynthConfig,
-    /// Good parts of each.
-    products: &'a [Vec<Picture>],
+    /// How many are taught with one prompt.
+    products: u64,
     /// How many further products are taught with several prompts.
     several_products: u64,
     bar: &'a indicatif::ProgressBar,
@@ -164,136 +172,148 @@ impl Job<'_> {
         let mut laws = model.card().calibration.laws(registration);
         let mut model = Some(model);
         // Where position peaks lie is known first, from products of its own: maps are joined by it.
-        let (first, rest) = self.products.split_at(self.products.len() / LEVEL_SHARE);
-        let level_products = self.several_products / LEVEL_SHARE as u64;
-        let one = self.one(&mut model, &settings, first)?.position;
-        let several = self.several(&mut model, &settings, 0..level_products)?.position;
-        laws.level = fitted("level", &one, &several)?;
+        let first = (self.products / LEVEL_SHARE).min(LEVEL_PRODUCTS);
+        let first_several = (self.several_products / LEVEL_SHARE).min(LEVEL_SEVERAL);
+        let one = self.one(&mut model, &settings, 0..first)?;
+        let kind = (&LEVEL_PROMPTS[..], LEVEL_PARTS);
+        let several = self.several(&mut model, &settings, 0..first_several, kind)?;
+        laws.level = fitted("level", &one, &several, |s| s.position)?;
         let usual = model.take().context("the model went missing")?;
         let calibration = Calibration { usual: laws, registered: Some(laws) };
         model = Some(usual.recalibrated(calibration));
 
-        let one = self.one(&mut model, &settings, rest)?;
-        let several = self.several(&mut model, &settings, level_products..self.several_products)?;
-        laws.change = fitted("change", &one.change, &several.change)?;
-        laws.position = fitted("position", &one.position, &several.position)?;
-        laws.local = fitted("local", &one.local, &several.local)?;
-        laws.image = fitted("image", &one.image, &several.image)?;
-        laws.dependence = dependence(&laws, &several)?.correlation();
+        let one = self.one(&mut model, &settings, first..self.products)?;
+        let kind = (&SEVERAL_PROMPTS[..], SEVERAL_PARTS);
+        let numbers = first_several..self.several_products;
+        let several = self.several(&mut model, &settings, numbers, kind)?;
+        laws.change = fitted("change", &one, &several, |s| s.change)?;
+        laws.position = fitted("position", &one, &several, |s| s.position)?;
+        laws.local = fitted("local", &one, &several, |s| s.local)?;
+        laws.image = fitted("image", &one, &several, |s| s.image)?;
+        let seen = [one, several].concat();
+        let each = |witness: usize| corrections(&laws, &seen, |e, s| e.each(s)[witness]);
+        let [change, position, local, image] = [each(0)?, each(1)?, each(2)?, each(3)?];
+        laws.change.corrections = change;
+        laws.position.corrections = position;
+        laws.local.corrections = local;
+        laws.image.corrections = image;
+        // What maps and whole picture say together is made of both, and comes last.
+        let taught: Vec<Seen> = seen.iter().filter(|s| !s.left_out.is_empty()).cloned().collect();
+        laws.dependence = dependence(&laws, &taught)?.correlation();
+        laws.joint = corrections(&laws, &seen, |e, s| e.report(s).joint.p_value)?;
         Ok(laws)
     }
 
-    /// What further good parts of `products` score against their first one.
+    /// Products taught with one good part.
     fn one(
         &self,
         model: &mut Option<OnePrompt>,
         settings: &Settings,
-        products: &[Vec<Picture>],
-    ) -> Result<Seen<Vec<f64>>> {
-        let mut seen = Seen::default();
-        for pictures in products {
-            let (prompt, parts) = pictures.split_first().context("a product without pictures")?;
-            self.product(
-                model,
-                settings,
-                std::slice::from_ref(prompt),
-                parts,
-                &mut seen,
-                |_, new| new,
-            )?;
-        }
-        Ok(seen)
+        products: Range<u64>,
+    ) -> Result<Vec<Seen>> {
+        products.map(|index| self.product(model, settings, index, (1, PARTS))).collect()
     }
 
-    /// Products taught with [`SEVERAL_PROMPTS`] good parts: what those score against each other, and
-    /// what further good parts score.
+    /// Products taught with several, as many as `prompts` says in turn, and so many further `parts` of each.
     fn several(
         &self,
         model: &mut Option<OnePrompt>,
         settings: &Settings,
-        products: std::ops::Range<u64>,
-    ) -> Result<Seen<Enrolled>> {
-        let mut seen = Seen::default();
-        for index in products {
-            let prompts = SEVERAL_PROMPTS[index as usize % SEVERAL_PROMPTS.len()];
-            let count = prompts + SEVERAL_PARTS;
-            let pictures = good_parts(self.library, self.config, SEVERAL_FIRST + index, count)?;
-            let (prompts, parts) = pictures.split_at(prompts);
-            self.product(model, settings, prompts, parts, &mut seen, |left_out, new| Enrolled {
-                left_out,
-                new,
-            })?;
-        }
-        Ok(seen)
+        products: Range<u64>,
+        (prompts, parts): (&[usize], usize),
+    ) -> Result<Vec<Seen>> {
+        let taught = |index: u64| prompts[index as usize % prompts.len()];
+        products
+            .map(|index| {
+                self.product(model, settings, SEVERAL_FIRST + index, (taught(index), parts))
+            })
+            .collect()
     }
 
-    /// Adds what the `parts` of one product score, and its prompts without themselves.
-    fn product<T>(
+    /// What the parts of one product score, and its prompts without themselves.
+    fn product(
         &self,
         model: &mut Option<OnePrompt>,
         settings: &Settings,
-        prompts: &[Picture],
-        parts: &[Picture],
-        seen: &mut Seen<T>,
-        of: impl Fn(Vec<f64>, Vec<f64>) -> T,
-    ) -> Result<()> {
+        index: u64,
+        (prompts, parts): (usize, usize),
+    ) -> Result<Seen> {
         let failed = |e: InspectError| anyhow!("calibration: {e}");
+        let pictures = good_parts(self.library, self.config, index, prompts + parts)?;
+        let (taught, parts) = pictures.split_at(prompts);
         let taken = model.take().context("the model went missing")?;
-        let mut inspector = Inspector::new(taken, prompts, settings.clone()).map_err(failed)?;
-        let mut new = [const { Vec::new() }; 4];
-        for part in parts {
-            for s in inspector.statistics(part).map_err(failed)? {
-                let all = [s.change, s.position, s.local, s.image];
-                new.iter_mut().zip(all).for_each(|(v, s)| v.push(s));
-            }
-        }
-        let left_out: Vec<Statistics> = inspector.left_out().collect();
-        log::debug!("left out {left_out:?} new {new:?}");
-        let [change, position, local, image] = new;
-        let of = |score: fn(&Statistics) -> f64, new| of(left_out.iter().map(score).collect(), new);
-        seen.change.push(of(|s| s.change, change));
-        seen.position.push(of(|s| s.position, position));
-        seen.local.push(of(|s| s.local, local));
-        seen.image.push(of(|s| s.image, image));
+        let mut inspector = Inspector::new(taken, taught, settings.clone()).map_err(failed)?;
+        let new: Result<Vec<_>, _> = parts.iter().map(|part| inspector.statistics(part)).collect();
+        let seen = Seen {
+            prompts,
+            left_out: inspector.left_out().collect(),
+            new: new.map_err(failed)?.concat(),
+        };
         *model = Some(inspector.into_model());
         self.bar.inc(1);
-        Ok(())
+        Ok(seen)
     }
 }
 
-/// Statistics of good parts, product by product.
-struct Seen<T> {
-    change: Vec<T>,
-    position: Vec<T>,
-    local: Vec<T>,
-    image: Vec<T>,
-}
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Seen { change: Vec::new(), position: Vec::new(), local: Vec::new(), image: Vec::new() }
-    }
+/// Statistics of good parts of one product.
+#[derive(Clone)]
+struct Seen {
+    prompts: usize,
+    /// Of the prompts, each without itself.
+    left_out: Vec<Statistics>,
+    /// Of parts that were not taught.
+    new: Vec<Statistics>,
 }
 
 /// How the maps' and the whole picture's p-values of further good parts hang together.
-fn dependence(laws: &Laws, several: &Seen<Enrolled>) -> Result<Dependence> {
+fn dependence(laws: &Laws, several: &[Seen]) -> Result<Dependence> {
     let mut good = Vec::new();
-    for (local, image) in several.local.iter().zip(&several.image) {
-        let failed = |e| anyhow!("dependence: {e}");
-        let of_local = laws.local.several.law(&local.left_out).map_err(failed)?;
-        let of_image = laws.image.several.law(&image.left_out).map_err(failed)?;
-        let both = local.new.iter().zip(&image.new);
-        good.extend(both.map(|(l, i)| (of_local.upper_tail(*l), of_image.upper_tail(*i))));
+    for seen in several {
+        let expected = Expected::new(laws, &seen.left_out, &[])?;
+        good.extend(seen.new.iter().map(|new| {
+            let [_, _, local, image] = expected.each(new);
+            (local, image)
+        }));
     }
     Ok(Dependence::fit(&good))
 }
 
-/// The laws of the statistic called `name`.
-fn fitted(name: &str, one: &[Vec<f64>], several: &[Enrolled]) -> Result<ScoreLaws> {
+/// The law of one statistic, called `name`, without corrections.
+fn fitted(
+    name: &str,
+    one: &[Seen],
+    several: &[Seen],
+    of: fn(&Statistics) -> f64,
+) -> Result<ScoreLaws> {
+    let scores = |all: &[Statistics]| -> Vec<f64> { all.iter().map(of).collect() };
+    let one: Vec<Vec<f64>> = one.iter().map(|seen| scores(&seen.new)).collect();
+    let enrolled =
+        |seen: &Seen| Enrolled { left_out: scores(&seen.left_out), new: scores(&seen.new) };
+    let several: Vec<Enrolled> = several.iter().map(enrolled).collect();
     Ok(ScoreLaws {
-        one: ScalarPrior::fit(one).map_err(|e| anyhow!("{name}: {e}"))?,
-        several: SeveralPrior::fit(several).map_err(|e| anyhow!("{name}, several prompts: {e}"))?,
+        one: ScalarPrior::fit(&one).map_err(|e| anyhow!("{name}: {e}"))?,
+        several: SeveralPrior::fit(&several)
+            .map_err(|e| anyhow!("{name}, several prompts: {e}"))?,
+        corrections: Corrections::default(),
     })
+}
+
+/// How those p-values turn out that `of` makes of what `laws` expect and what good parts score.
+fn corrections(
+    laws: &Laws,
+    seen: &[Seen],
+    of: impl Fn(&Expected, &Statistics) -> f64,
+) -> Result<Corrections> {
+    let mut all = std::iter::once(1).chain(SEVERAL_PROMPTS).map(|k| (k, Vec::new()));
+    let mut all: [(usize, Vec<f64>); CORRECTIONS] =
+        std::array::from_fn(|_| all.next().unwrap_or_default());
+    for product in seen {
+        let expected = Expected::new(laws, &product.left_out, &[])?;
+        let own = all.iter_mut().find(|(prompts, _)| *prompts == product.prompts);
+        let (_, p_values) = own.context("a number of prompts without a correction")?;
+        p_values.extend(product.new.iter().map(|new| of(&expected, new)));
+    }
+    Ok(Corrections::fit(&all)?)
 }
 
 /// So many good parts of an imaginary product.
@@ -310,11 +330,12 @@ pub(crate) fn good_parts(
 /// The prior of whole pictures, learned from `products`.
 fn embedding(
     model: &mut OnePrompt,
-    products: &[Vec<Picture>],
+    products: impl Iterator<Item = Result<Vec<Picture>>>,
     bar: &indicatif::ProgressBar,
 ) -> Result<EmbeddingPrior> {
     let mut features = Vec::new();
     for pictures in products {
+        let pictures = pictures?;
         let good = pictures.iter().map(|picture| pooled(model, picture));
         let good = good.collect::<Result<Vec<_>>>()?;
         features.push(ProductFeatures { base: String::new(), good, defective: Vec::new() });
