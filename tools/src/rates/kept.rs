@@ -53,7 +53,6 @@ struct Line {
     #[serde(flatten)]
     series: Series,
     product: usize,
-    #[serde(flatten)]
     scores: Scores,
 }
 
