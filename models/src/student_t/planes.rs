@@ -323,3 +323,75 @@ fn dots<const LANES: usize, const FUSED: bool, const R: usize, const N: usize>(
     }
     sums
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::position::tests::noise;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn planes(size: (usize, usize, usize), margin: usize, seed: u64) -> (Vec<f32>, Planes) {
+        let mut next = noise(seed);
+        let rows: Vec<f32> = (0..size.0 * size.1 * size.2).map(|_| next()).collect();
+        let mut planes = Planes::new(size, margin);
+        planes.load(&rows, &Whitener::none(size.2));
+        (rows, planes)
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_looking_at_every_cell_finds(
+            width in 1..40usize, height in 1..8usize, reach in 0..9usize, count in 1..4u64,
+            seed in 0..1000u64,
+        ) {
+            let size = (width, height, 3);
+            let (query, planes_of_query) = planes(size, reach, seed);
+            let (rows, references): (Vec<_>, Vec<_>) =
+                (0..count).map(|i| planes(size, reach, seed + 1 + i)).unzip();
+            let mut nearest = Nearest::new(width, height);
+            // Twice, and the second time one row alone: nothing of the first must be left.
+            nearest.search(&references[0], 0..height, &references, reach).unwrap();
+            nearest.search(&planes_of_query, 0..height, &references, reach).unwrap();
+            let row = height / 2;
+            nearest.search(&planes_of_query, row..row + 1, &references, reach).unwrap();
+            let patch = |rows: &[f32], cell: usize| -> Vec<f32> { rows[cell * 3..][..3].to_vec() };
+            for cell in 0..width * height {
+                let (x, y) = (cell % width, cell / width);
+                let q = patch(&query, cell);
+                let apart = |number: usize, other: usize| -> f32 {
+                    let m = patch(&rows[number], other);
+                    q.iter().zip(&m).map(|(q, m)| (q - m) * (q - m)).sum()
+                };
+                let mut want = f32::INFINITY;
+                for number in 0..rows.len() {
+                    for other in 0..width * height {
+                        let near = (other % width).abs_diff(x).max((other / width).abs_diff(y));
+                        if near <= reach {
+                            want = want.min(apart(number, other));
+                        }
+                    }
+                }
+                let (rest, place) = nearest.found(y).nth(x).unwrap();
+                let got = planes_of_query.lengths_of(y)[x] + rest;
+                prop_assert!((got - want).abs() < 1e-4, "{cell}: {got} {want}");
+                let (number, other) = (place / (width * height), place % (width * height));
+                prop_assert!((apart(number, other) - want).abs() < 1e-4, "{cell}: place {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn grids_that_do_not_fit_are_refused() {
+        let (_, query) = planes((20, 4, 3), 2, 1);
+        let mut nearest = Nearest::new(20, 4);
+        let (_, narrow) = planes((19, 4, 3), 2, 2);
+        let (_, tight) = planes((20, 4, 3), 1, 2);
+        for other in [narrow, tight] {
+            assert!(nearest.search(&query, 0..4, &[other], 2).is_err());
+        }
+        let own = std::slice::from_ref(&query);
+        assert!(nearest.search(&query, 0..4, own, 3).is_err());
+        assert!(nearest.search(&query, 0..5, own, 2).is_err());
+        assert!(Nearest::new(20, 3).search(&query, 0..3, own, 2).is_err());
+    }
+}

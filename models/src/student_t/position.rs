@@ -359,4 +359,4 @@ impl PositionPosterior {
 
 #[cfg(test)]
 #[path = "position_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 /// The width whose default search window the tests use, whatever the size of their own grids.
 const GRID_WIDTH: usize = 32;
 
-fn noise(seed: u64) -> impl FnMut() -> f32 {
+pub(in super::super) fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     move || {
         state ^= state << 13;
