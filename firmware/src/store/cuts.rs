@@ -198,7 +198,7 @@ fn whenever_the_power_fails_it_is_the_old_store_or_the_new_one() {
                     let log = store.audit();
                     assert!(log.starts_with(&told), "{what}: {log:?}");
                     if story.told {
-                        assert_eq!(entries(&log), [new.clone()], "{what}: {log:?}");
+                        assert_eq!(entries(&log), std::slice::from_ref(&new), "{what}: {log:?}");
                     }
                 }
                 cuts += 1;
