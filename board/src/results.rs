@@ -95,6 +95,8 @@ pub struct Status {
     pub busy: bool,
     /// Something needs a person.
     pub error: bool,
+    /// Parts that pass are no longer like those before, and nobody has acknowledged that.
+    pub drift: bool,
     /// The active recipe.
     pub recipe: heapless::String<NAME_BYTES_MAX>,
     /// The first bytes of a hash over model and recipe: whoever reads it sees that neither was changed.
@@ -108,11 +110,12 @@ impl Status {
     pub fn line(&self) -> String {
         let bit = u8::from;
         let mut line = format!(
-            "online={} ready={} busy={} error={} identity=",
+            "online={} ready={} busy={} error={} drift={} identity=",
             bit(self.online),
             bit(self.ready),
             bit(self.busy),
-            bit(self.error)
+            bit(self.error),
+            bit(self.drift)
         );
         for byte in self.identity {
             // Writing into a String cannot fail.
@@ -138,7 +141,7 @@ mod tests {
         let status = Status { identity: [0xab; 8], recipe: cut("a b"), ..Status::default() };
         assert_eq!(
             status.line(),
-            "online=0 ready=0 busy=0 error=0 identity=abababababababab recipe=a b"
+            "online=0 ready=0 busy=0 error=0 drift=0 identity=abababababababab recipe=a b"
         );
     }
 }

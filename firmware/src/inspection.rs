@@ -25,6 +25,9 @@ pub trait Judge: Send {
         Err(format!("{recipe}: this line has one recipe only"))
     }
 
+    /// A person has looked after a warning of drift, which may then be given again.
+    fn acknowledge(&mut self) {}
+
     /// Changes what it judges by. May take seconds. Where it cannot, it judges as before, or by an earlier
     /// recipe, and says which.
     fn change(&mut self, wish: Wish, from: Source) -> Changed {
@@ -100,6 +103,10 @@ pub struct Activated {
 impl Judge for Inspector {
     fn judge(&mut self, picture: &Picture) -> Inspection {
         self.inspect(picture)
+    }
+
+    fn acknowledge(&mut self) {
+        self.acknowledge_drift();
     }
 }
 

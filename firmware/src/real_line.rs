@@ -95,6 +95,8 @@ struct Order {
 enum Job {
     Judge(PartId, Picture),
     Change(Wish, command::Source),
+    /// A person has seen the warning of drift.
+    Acknowledge,
 }
 
 /// Where the parts of a line come from.
@@ -129,6 +131,17 @@ pub struct Setup {
     pub lamp: Lamp,
 }
 
+/// What became of a warning of drift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drift {
+    /// There is none.
+    None,
+    /// It stands.
+    Told,
+    /// A person has seen it, and the judge does not know yet.
+    Seen,
+}
+
 struct RealLine<'a> {
     line: Line,
     actuators: Actuators,
@@ -144,6 +157,7 @@ struct RealLine<'a> {
     teach_from: Vec<command::Source>,
     /// Whether the judge has a recipe that may judge.
     sound: bool,
+    drift: Drift,
     /// What is wrong with the camera.
     camera: Option<Trouble>,
     camera_losses: u64,
@@ -219,6 +233,7 @@ pub fn run(
         change: Change::None,
         teach_from,
         sound,
+        drift: Drift::None,
         camera: None,
         camera_losses: 0,
         edges_lost: 0,
@@ -353,6 +368,7 @@ impl RealLine<'_> {
     fn act(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.actuators.tick(now).map_err(wiring)?;
         self.drive_change(now);
+        self.forward_drift();
         self.show_health(now);
         while let Some(action) = self.line.next_action(now) {
             match actuate(action, &mut self.actuators, now)? {
@@ -397,6 +413,7 @@ impl RealLine<'_> {
             busy: self.line.backlog() > 0,
             trouble,
             changing: self.is_changing(),
+            drift: self.drift != Drift::None,
             edges_lost: self.edges_lost,
             camera_losses: self.camera_losses,
             counters: *self.line.counters(),

@@ -37,6 +37,8 @@ pub struct Condition {
     pub trouble: Option<Trouble>,
     /// Another recipe is being loaded.
     pub changing: bool,
+    /// The parts that pass are no longer like those before, and nobody has acknowledged that.
+    pub drift: bool,
     /// Edges of the inputs that the kernel had to drop.
     pub edges_lost: u64,
     /// Times that the camera went away.

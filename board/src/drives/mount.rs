@@ -12,8 +12,11 @@ use std::path::Path;
 pub const FILESYSTEMS: [(&str, &CStr); 3] =
     [("vfat", c"utf8"), ("exfat", c""), ("ext4", c"noload")];
 
-/// Nothing on a stick can act.
-const INERT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+/// Nothing on a stick can act, and no link on it leads anywhere (which kernels before 5.10 do not know and leave out).
+const INERT: MountFlags = MountFlags::NOSUID
+    .union(MountFlags::NODEV)
+    .union(MountFlags::NOEXEC)
+    .union(MountFlags::NOSYMFOLLOW);
 
 /// Mounts by the kernel.
 #[derive(Clone, Copy, Debug, Default)]

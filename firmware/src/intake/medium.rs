@@ -1,7 +1,7 @@
 //! A mounted stick, as far as it is looked at: names at its top level, and plain files by name.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -42,17 +42,33 @@ impl Medium for Mounted {
     }
 
     fn open(&mut self, at: &Path, name: &str) -> io::Result<(Source, u64)> {
-        // Non-blocking, so that a pipe of that name does not wait for its other end for ever.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let flags = i32::try_from(flags.bits()).unwrap_or_default();
-        let file: File = OpenOptions::new().read(true).custom_flags(flags).open(at.join(name))?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"));
-        }
-        let size = metadata.len();
+        let file = open_plain(OpenOptions::new().read(true), &at.join(name))?;
+        let size = file.metadata()?.len();
         Ok((Box::new(file), size))
     }
+}
+
+/// Opens a plain file and nothing else: a link of that name could lead anywhere on the camera.
+fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Non-blocking, so that a pipe of that name does not wait for its other end for ever.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = options.custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"));
+    }
+    Ok(file)
+}
+
+/// Writes a plain file at the top level of a stick, flushed. What is there under that name and is none stays as it is.
+///
+/// # Errors
+/// It is no plain file, or the stick's.
+pub fn write_plain(at: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = open_plain(OpenOptions::new().write(true).create(true), &at.join(name))?;
+    file.set_len(0)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -90,10 +106,28 @@ mod tests {
         if made.is_ok_and(|status| status.success()) {
             names.push("pipe-1.touchstone");
         }
-        for name in names {
+        for name in &names {
             assert!(Mounted.open(dir.path(), name).is_err(), "{name}");
+        }
+        for name in &names {
+            assert!(write_plain(dir.path(), name, b"result").is_err(), "{name}");
         }
         fs::write(dir.path().join("cap-1.touchstone"), "abc").unwrap();
         assert_eq!(Mounted.open(dir.path(), "cap-1.touchstone").unwrap().1, 3);
+    }
+
+    #[test]
+    fn the_result_goes_into_a_file_of_the_stick_and_nowhere_else() {
+        let (stick, camera) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let precious = camera.path().join("state.toml");
+        fs::write(&precious, "precious").unwrap();
+        symlink(&precious, stick.path().join("result.txt")).unwrap();
+        assert!(write_plain(stick.path(), "result.txt", b"installed").is_err());
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
+        fs::remove_file(stick.path().join("result.txt")).unwrap();
+        for text in ["a longer result of before", "installed"] {
+            write_plain(stick.path(), "result.txt", text.as_bytes()).unwrap();
+            assert_eq!(fs::read(stick.path().join("result.txt")).unwrap(), text.as_bytes());
+        }
     }
 }

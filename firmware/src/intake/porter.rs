@@ -14,7 +14,7 @@ use touchstone_board::drives::Source as Lists;
 use touchstone_board::drives::{DriveEvent, Drives, Mounter, POLL_EVERY};
 use touchstone_models::bundle::{BundleName, SIGNATURE_BYTES_MAX};
 
-use super::medium::{Medium, Source as Bytes};
+use super::medium::{Medium, Source as Bytes, write_plain};
 use super::push::{Session, Step};
 use super::stick::{self, Action, Event, State};
 use super::{Gate, Herald, News};
@@ -399,9 +399,7 @@ impl<S: Lists, M: Mounter> Work<S, M> {
         };
         let Some(drives) = &mut self.porter.drives else { return };
         let text = format!("{}\n{text}\n", crate::store::audit::now());
-        let write = |at: &Path| {
-            touchstone_models::files::write_synced(&at.join(RESULT_FILE), text.as_bytes())
-        };
+        let write = |at: &Path| write_plain(at, RESULT_FILE, text.as_bytes());
         if let Err(error) = drives.writing(&at, write) {
             info!("{RESULT_FILE}: {error}");
         }

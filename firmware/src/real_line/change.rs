@@ -12,7 +12,7 @@ use touchstone_board::command::{Command, Request, Source};
 use touchstone_board::{Frame, Timestamp};
 use touchstone_models::picture::Picture;
 
-use super::{Job, Order, RealLine};
+use super::{Drift, Job, Order, RealLine};
 use crate::inspection::{Activated, Changed, Wish};
 use crate::line::Event;
 
@@ -56,7 +56,7 @@ impl RealLine<'_> {
             Command::Trigger => self.software_trigger(now),
             Command::Acknowledge => {
                 self.line.handle(now, Event::Reset);
-                Ok(String::new())
+                Ok(self.see_drift().to_owned())
             }
             Command::RecipeActivate(name) => {
                 let wish = Wish::Activate(name.as_str().to_owned());
@@ -77,6 +77,24 @@ impl RealLine<'_> {
             }
         };
         request.answer(outcome);
+    }
+
+    /// A person has seen what there was to be seen, a warning of drift too.
+    fn see_drift(&mut self) -> &'static str {
+        match self.drift {
+            Drift::None => "",
+            Drift::Told | Drift::Seen => {
+                self.drift = Drift::Seen;
+                "drift: the parts of now are what is normal"
+            }
+        }
+    }
+
+    /// Lets the judge know, which may be busy: then at the next turn.
+    pub(super) fn forward_drift(&mut self) {
+        if self.drift == Drift::Seen && self.work.try_send(Job::Acknowledge).is_ok() {
+            self.drift = Drift::None;
+        }
     }
 
     fn begin(&mut self, request: Request, plan: Plan) {
@@ -189,6 +207,10 @@ impl RealLine<'_> {
     pub(super) fn built(&mut self, changed: Changed) {
         let Changed { outcome, active, sound } = changed;
         self.sound = sound;
+        if active.is_some() {
+            // Another judge, who has not seen anything yet.
+            self.drift = Drift::None;
+        }
         if let Err(why) = &outcome {
             warn!("recipe: {why}");
         }

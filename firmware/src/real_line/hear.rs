@@ -3,7 +3,7 @@
 use log::{Level, info, warn};
 use touchstone_board::{Frame, Timestamp};
 
-use super::{Message, RealLine, change};
+use super::{Drift, Message, RealLine, change};
 use crate::exit::Failure;
 use crate::inspection::verdict_of;
 use crate::line::{Event, PartId};
@@ -37,6 +37,9 @@ impl RealLine<'_> {
             Message::FrameMissing(part) => self.line.handle(now, Event::FrameMissing { part }),
             Message::Judged(part, frame, inspection, judge_us) => {
                 let verdict = verdict_of(&inspection);
+                if inspection.drift.is_some() {
+                    self.drift = Drift::Told;
+                }
                 self.slots.found(part, Some(frame), *inspection, judge_us);
                 self.line.handle(now, Event::Judged { part, verdict });
             }

@@ -205,6 +205,10 @@ pub(super) fn judge_all(
                 let (inspection, judge_us) = judge_timed(judge.as_mut(), &frame);
                 Message::Judged(part, frame, Box::new(inspection), judge_us)
             }
+            Job::Acknowledge => {
+                judge.acknowledge();
+                continue;
+            }
             Job::Change(wish, from) => Message::Changed(judge.change(wish, from)),
         };
         if told.send(message).is_err() {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use log::warn;
+use log::{info, warn};
 use touchstone_board::command::Source;
 use touchstone_models::inspector::{Inspection, Inspector, StageLatency};
 use touchstone_models::picture::Picture;
@@ -186,6 +186,12 @@ impl Judge for Bench {
             warn!("{}: {drift}", self.recipe);
         }
         inspection
+    }
+
+    fn acknowledge(&mut self) {
+        if self.inspector.as_mut().is_some_and(Inspector::acknowledge_drift) {
+            info!("{}: drift acknowledged; the parts of now are what is normal", self.recipe);
+        }
     }
 
     fn change(&mut self, wish: Wish, from: Source) -> Changed {

@@ -1,4 +1,7 @@
 //! The audit: who changed what, when, from where. Append-only, bounded, one JSON object per line.
+//!
+//! What was refused is kept beside what was changed: whoever has a wire or a stick can be refused as often as they like,
+//! and must not be able to push out of the log what somebody has changed.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,8 +16,12 @@ pub const AUDIT_BYTES_MAX: u64 = 1 << 20;
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 512;
 
-const AUDIT_FILE: &str = "audit.jsonl";
-const AUDIT_BEFORE: &str = "audit.1.jsonl";
+/// The latest entries, and those before.
+type Pair = [&'static str; 2];
+const CHANGES: Pair = ["audit.jsonl", "audit.1.jsonl"];
+const REFUSALS: Pair = ["refused.jsonl", "refused.1.jsonl"];
+/// What happened where nothing happened.
+pub const REFUSED: &str = "refused";
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +56,7 @@ impl Entry {
     /// That `what` happened, now.
     pub fn new(what: &str, from: &str) -> Self {
         Self {
-            at: now(),
+            at: now_ms(),
             what: what.to_owned(),
             from: from.to_owned(),
             recipe: None,
@@ -82,6 +89,13 @@ pub fn now() -> String {
     utc(since.as_secs())
 }
 
+/// The same to a thousandth of a second, which entries are told apart by.
+fn now_ms() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = utc(since.as_secs());
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), since.subsec_millis())
+}
+
 /// Seconds since 1970 as `2026-11-27T03:29:58Z` (the days by Hinnant's count of civil days).
 fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
@@ -109,7 +123,8 @@ impl Store {
 
     fn try_record(&self, entry: &Entry) -> std::io::Result<()> {
         let _one_at_a_time = self.held();
-        let (file, before) = (self.root().join(AUDIT_FILE), self.root().join(AUDIT_BEFORE));
+        let names = if entry.what == REFUSED { REFUSALS } else { CHANGES };
+        let [file, before] = names.map(|name| self.root().join(name));
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let files = self.files();
@@ -120,6 +135,8 @@ impl Store {
         };
         if length + line.len() as u64 > AUDIT_BYTES_MAX {
             files.rename(&file, &before)?;
+            // Before there is another file of that name: else both could be gone after a power cut.
+            files.sync_dir(self.root())?;
         } else if length > 0 && files.read(&file, length - 1, 1)? != b"\n" {
             // The power failed within the last line; the next one must not be lost with it.
             line.insert(0, b'\n');
@@ -134,8 +151,23 @@ impl Store {
 
     /// The entries that are kept, oldest first. Lines that a power cut damaged are left out.
     pub fn audit(&self) -> Vec<Entry> {
+        let [changes, refusals] = [CHANGES, REFUSALS].map(|pair| self.entries(pair));
+        let mut refusals = refusals.into_iter().peekable();
+        let mut all = Vec::new();
+        for change in changes {
+            // Each row stays in its own order, whatever the camera's clock did.
+            while let Some(refusal) = refusals.next_if(|refusal| refusal.at <= change.at) {
+                all.push(refusal);
+            }
+            all.push(change);
+        }
+        all.extend(refusals);
+        all
+    }
+
+    fn entries(&self, [latest, before]: Pair) -> Vec<Entry> {
         let read = |name: &str| self.files().read(&self.root().join(name), 0, 2 * AUDIT_BYTES_MAX);
-        let both = [AUDIT_BEFORE, AUDIT_FILE].map(|name| read(name).unwrap_or_default());
+        let both = [before, latest].map(|name| read(name).unwrap_or_default());
         let lines = both.iter().flat_map(|bytes| bytes.split(|byte| *byte == b'\n'));
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
@@ -143,12 +175,12 @@ impl Store {
 
 /// Whether the audit of a store is where it is expected; for `doctor`-like checks and tests.
 pub fn is_there(root: &Path) -> bool {
-    root.join(AUDIT_FILE).is_file()
+    root.join(CHANGES[0]).is_file()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulated::SimDisk;
+    use super::super::simulated::{Found, SimDisk};
     use super::*;
     use std::sync::Arc;
 
@@ -164,6 +196,53 @@ mod tests {
         ] {
             assert_eq!(utc(seconds), text);
         }
+    }
+
+    #[test]
+    fn a_power_cut_while_the_log_is_put_aside_loses_no_entry() {
+        let disk = SimDisk::default();
+        let open =
+            |disk: &SimDisk| Store::with(Arc::new(disk.clone()), Path::new("/s"), 5).unwrap();
+        open(&disk).record(&Entry::new("installed", "stick sda1").about("cap", 1));
+        let mut long = disk.bytes(Path::new("/s/audit.jsonl")).unwrap();
+        long.resize(AUDIT_BYTES_MAX as usize - 1, b' ');
+        long.push(b'\n');
+        disk.put(Path::new("/s/audit.jsonl"), &long);
+        let second = Entry::new("rolled-back", "serial").about("cap", 2);
+        let trial = disk.fork();
+        let (store, before) = (open(&trial), trial.calls());
+        store.record(&second);
+        let calls = trial.calls() - before;
+        assert!(calls > 3, "{calls}: nothing was put aside");
+        for cut in 0..=calls {
+            for found in Found::all(24) {
+                let live = disk.fork();
+                let store = open(&live);
+                live.cut_after(cut);
+                store.record(&second);
+                let after = live.after_cut(found);
+                let log: Vec<_> = open(&after).audit().iter().map(|entry| entry.version).collect();
+                let whole = log == [Some(1)] || log == [Some(1), Some(2)];
+                assert!(whole, "cut {cut} of {calls}, {found:?}: {log:?}");
+                assert!(cut < calls || log.len() == 2, "{found:?}: the entry is not there");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_push_no_change_out_of_the_log() {
+        let store = Store::with(Arc::new(SimDisk::default()), Path::new("/s"), 5).unwrap();
+        let change = |i: u32| store.record(&Entry::new("installed", "stick").about("cap", i));
+        change(1);
+        let long = "x".repeat(NOTE_BYTES_MAX);
+        let flood = 3 * AUDIT_BYTES_MAX as usize / NOTE_BYTES_MAX;
+        (0..flood).for_each(|_| store.record(&Entry::new(REFUSED, "serial").noting(&long)));
+        change(2);
+        let log = store.audit();
+        assert!(log.len() < flood, "{}: nothing was put aside", log.len());
+        let changes = log.iter().filter_map(|entry| entry.version);
+        assert_eq!(changes.collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(log.last().unwrap().version, Some(2), "in the order in which they came");
     }
 
     #[test]
@@ -184,7 +263,7 @@ mod tests {
         assert_eq!(kept.last().unwrap().version, Some(5999));
         assert_eq!(kept.last().unwrap().note.as_ref().unwrap().len(), NOTE_BYTES_MAX);
         let bytes = |name: &str| disk.bytes(&Path::new("/s").join(name)).unwrap().len() as u64;
-        assert!(bytes(AUDIT_FILE) <= AUDIT_BYTES_MAX && bytes(AUDIT_BEFORE) <= AUDIT_BYTES_MAX);
+        assert!(CHANGES.iter().all(|name| bytes(name) <= AUDIT_BYTES_MAX));
         assert!(kept.windows(2).all(|pair| pair[0].version < pair[1].version));
     }
 }

@@ -62,6 +62,8 @@ struct Story {
     change: fn(&Store) -> Result<(), StoreError>,
     old: Option<(&'static str, u32)>,
     new: Option<(&'static str, u32)>,
+    /// Whether the change writes itself into the audit.
+    told: bool,
 }
 
 const STORIES: [Story; 7] = [
@@ -71,6 +73,7 @@ const STORIES: [Story; 7] = [
         change: |store| install(store, "cap", 1, Origin::Import),
         old: None,
         new: Some(("cap", 1)),
+        told: true,
     },
     Story {
         name: "update from a stick",
@@ -78,6 +81,7 @@ const STORIES: [Story; 7] = [
         change: |store| install(store, "cap", 2, Origin::Stick),
         old: Some(("cap", 1)),
         new: Some(("cap", 2)),
+        told: true,
     },
     Story {
         name: "update that drops the oldest version",
@@ -89,6 +93,7 @@ const STORIES: [Story; 7] = [
         change: |store| install(store, "cap", 4, Origin::Push),
         old: Some(("cap", 3)),
         new: Some(("cap", 4)),
+        told: true,
     },
     Story {
         name: "teach of another product",
@@ -96,6 +101,7 @@ const STORIES: [Story; 7] = [
         change: |store| install(store, "nut", store.next_version("nut")?, Origin::Teach),
         old: Some(("cap", 1)),
         new: Some(("nut", 1)),
+        told: true,
     },
     Story {
         name: "a bundle that fails its golden test",
@@ -103,6 +109,7 @@ const STORIES: [Story; 7] = [
         change: |store| stage(store, "cap", 2, Origin::Stick).map(drop),
         old: Some(("cap", 1)),
         new: Some(("cap", 1)),
+        told: false,
     },
     Story {
         name: "rollback",
@@ -113,6 +120,7 @@ const STORIES: [Story; 7] = [
         change: |store| store.rollback("cap", None).map(drop),
         old: Some(("cap", 2)),
         new: Some(("cap", 1)),
+        told: false,
     },
     Story {
         name: "activation of another recipe",
@@ -123,6 +131,7 @@ const STORIES: [Story; 7] = [
         change: |store| store.activate(&"nut".parse().unwrap()).map(drop),
         old: Some(("cap", 1)),
         new: Some(("nut", 1)),
+        told: false,
     },
 ];
 
@@ -147,6 +156,7 @@ fn whenever_the_power_fails_it_is_the_old_store_or_the_new_one() {
     let mut cuts = 0;
     for story in &STORIES {
         let (disk, calls) = begin(story);
+        let told = open(&disk.fork()).audit();
         for cut in 0..=calls {
             for found in Found::all(SEEDS) {
                 let what = format!("{}, cut at {cut} of {calls}, {found:?}", story.name);
@@ -164,11 +174,32 @@ fn whenever_the_power_fails_it_is_the_old_store_or_the_new_one() {
                     assert!(done.is_ok() && now == new, "{what}: {done:?}, and then {now:?}");
                 }
                 sound(&store, &after, &what);
+                // The audit has what it had; what is new in it has happened, and is there once it was flushed.
+                let log = store.audit();
+                assert!(log.starts_with(&told), "{what}: the audit lost {told:?}, it has {log:?}");
+                let entries = |log: &[audit::Entry]| {
+                    let new = log[told.len()..].iter();
+                    new.map(|entry| entry.recipe.clone().zip(entry.version)).collect::<Vec<_>>()
+                };
+                let new_told = entries(&log);
+                assert!(
+                    new_told.is_empty() || new_told == [new.clone()] && now == new,
+                    "{what}: {log:?}"
+                );
+                if cut == calls && story.told {
+                    assert_eq!(new_told.len(), 1, "{what}: {log:?}");
+                }
                 // And it goes on from there.
                 if now != new {
                     (story.change)(&store).unwrap();
                     assert_eq!(active(&store), new, "{what}: the second try");
                     sound(&store, &after, &what);
+                    // Whatever the cut left of the last line, the next one can be read.
+                    let log = store.audit();
+                    assert!(log.starts_with(&told), "{what}: {log:?}");
+                    if story.told {
+                        assert_eq!(entries(&log), std::slice::from_ref(&new), "{what}: {log:?}");
+                    }
                 }
                 cuts += 1;
             }

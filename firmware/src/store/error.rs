@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use touchstone_models::bundle::BUNDLE_BYTES_MAX;
 
-use super::{RECIPES_MAX, Selector, VERSION_STEP_MAX};
+use super::{RECIPES_MAX, Selector, VERSION_FIRST_MAX, VERSION_STEP_MAX};
 
 /// Why the store did not do what was asked. Nothing has changed then.
 #[derive(Debug)]
@@ -74,6 +74,13 @@ pub enum StoreError {
         /// The newest version that was ever here.
         newest: u32,
         /// The one that was to come in.
+        given: u32,
+    },
+    /// So high that there would soon be no later one.
+    First {
+        /// The recipe.
+        name: String,
+        /// The version that was to come in.
         given: u32,
     },
     /// As many recipes as a store holds.
@@ -150,6 +157,10 @@ impl fmt::Display for StoreError {
                 f,
                 "{name}: version {given} is more than {VERSION_STEP_MAX} ahead of version {newest}; \
                  choose a nearer one"
+            ),
+            Self::First { name, given } => write!(
+                f,
+                "{name}: version {given} is above {VERSION_FIRST_MAX}, where no recipe may begin; choose a lower one"
             ),
             Self::TooMany { root } => write!(
                 f,

@@ -5,6 +5,7 @@
 //! ROOT/NAME/VERSION.touchstone  a version: one file, never changed once it is there
 //! ROOT/.*.part               what is being written; collected when nobody is writing
 //! ROOT/audit.jsonl           who changed what, when and from where ([`audit`])
+//! ROOT/refused.jsonl         who wanted to, and why not
 //! ```
 //!
 //! A change is one new `state.toml`, renamed over the old one after everything that it speaks of was flushed:
@@ -38,6 +39,8 @@ pub const RESERVE_BYTES: u64 = 16 << 20;
 /// How far a bundle's version may be ahead of the newest that was ever here: a slip of the pen, or somebody
 /// who wants no later version to be taken, must not use the numbers up.
 pub const VERSION_STEP_MAX: u32 = 1_000_000;
+/// Highest version that a recipe may come with that was never here, for the same reason. Dates fit.
+pub const VERSION_FIRST_MAX: u32 = 1_000_000_000;
 /// Most bytes of `state.toml`.
 const STATE_BYTES_MAX: u64 = 1 << 20;
 /// Most recipes of a store.
@@ -339,6 +342,9 @@ impl Store {
         let Some(held) = state.find(name) else {
             if state.recipes.len() >= RECIPES_MAX {
                 return Err(StoreError::TooMany { root: self.root().to_owned() });
+            }
+            if version > VERSION_FIRST_MAX {
+                return Err(StoreError::First { name: name.to_owned(), given: version });
             }
             return Ok(());
         };

@@ -150,10 +150,14 @@ impl Dice {
     }
 }
 
+/// Half of what was to be written, in whole sectors, and zeros. Behind flushed bytes these stay: a sector is the old
+/// one or the new one.
 fn torn(inode: &Inode) -> Vec<u8> {
-    let whole = inode.cached.len() / 2 / SECTOR * SECTOR;
-    let mut bytes = inode.cached[..whole].to_vec();
-    bytes.resize(inode.cached.len(), 0);
+    let Inode { cached, durable } = inode;
+    let kept = if cached.starts_with(durable) { durable.len() } else { 0 };
+    let whole = ((kept + (cached.len() - kept) / 2) / SECTOR * SECTOR).max(kept);
+    let mut bytes = cached[..whole].to_vec();
+    bytes.resize(cached.len(), 0);
     bytes
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Whatever goes wrong with a part ends in a reject with a reason, never in an error or a panic.
 
+mod acknowledge;
 mod choose;
 mod enrol;
 mod expected;

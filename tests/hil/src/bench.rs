@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::agent::{Agent, Answer, Edge, Edges, GuestClock};
 use crate::fail::{Fail, Outcome, at};
 use crate::qemu::{Machine, Qemu};
@@ -34,9 +36,20 @@ pub const WIRES: [(&str, u32); 6] =
 /// The configuration of the line in the VM.
 pub const CONFIG: &str = "/etc/touchstone/touchstone.toml";
 
+/// What scenarios that go round were told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    /// So often, if somebody said.
+    pub rounds: Option<u32>,
+    /// What is random is drawn from this.
+    pub seed: u64,
+}
+
 /// A VM with everything connected.
 #[derive(Debug)]
 pub struct Bench {
+    /// What this run was told.
+    pub plan: Plan,
     /// The machine.
     pub qemu: Qemu,
     /// QEMU's control.
@@ -51,6 +64,8 @@ pub struct Bench {
     pub modbus_port: Option<u16>,
     /// Where logs go.
     pub folder: PathBuf,
+    machine: Machine,
+    born: Instant,
     clock: GuestClock,
     gpio: String,
     rows: Vec<Row>,
@@ -63,7 +78,7 @@ impl Bench {
     ///
     /// # Errors
     /// It does not come up; the console's end is in the error.
-    pub fn boot(machine: &Machine, folder: &Path) -> Outcome<Bench> {
+    pub fn boot(machine: &Machine, folder: &Path, plan: Plan) -> Outcome<Bench> {
         let started = Instant::now();
         let qemu = Qemu::start(machine, folder)?;
         // Before the guest is up: what is said to a port that nobody holds is lost.
@@ -79,6 +94,7 @@ impl Bench {
         let clock = agent.clock()?;
         let gpio = agent.ok("cat /run/gpio-sim", SHELL_LIMIT)?.trim().to_owned();
         let mut bench = Bench {
+            plan,
             qemu,
             qmp,
             agent,
@@ -86,6 +102,8 @@ impl Bench {
             modbus,
             modbus_port: machine.modbus_port,
             folder: folder.to_owned(),
+            machine: machine.clone(),
+            born: started,
             clock,
             gpio,
             rows: Vec::new(),
@@ -96,6 +114,50 @@ impl Bench {
         let unsure = bench.clock.unsure_us as f64 / 1000.0;
         bench.note("clocks agree within", format!("{unsure:.1} ms"));
         Ok(bench)
+    }
+
+    /// The power fails, now. Nothing can be asked of the machine any more.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn cut_power(&mut self) -> Outcome<()> {
+        self.qemu.cut()
+    }
+
+    /// Starts the machine again, with the same disk, after its power was cut. What was noted stays; what was seen
+    /// on its wires before is forgotten, because the clock begins anew. The logs before are kept as `before-*`.
+    ///
+    /// # Errors
+    /// As [`Bench::boot`].
+    pub fn boot_again(&mut self) -> Outcome<Duration> {
+        let started = Instant::now();
+        for log in ["console.log", "agent.log"] {
+            let (from, to) = (self.folder.join(log), self.folder.join(format!("before-{log}")));
+            std::fs::rename(&from, &to).map_err(at("renaming", &from))?;
+        }
+        let notes = std::mem::take(&mut self.notes);
+        *self = Bench::boot(&self.machine.clone(), &self.folder.clone(), self.plan)?;
+        self.notes = notes;
+        Ok(started.elapsed())
+    }
+
+    /// How long ago the machine was started.
+    pub fn uptime(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Writes that the machine's disk has done since its start.
+    ///
+    /// # Errors
+    /// QEMU does not say.
+    pub fn disk_writes(&mut self) -> Outcome<u64> {
+        let all = self.qmp.run("query-blockstats", json!({}))?;
+        let is_disk = |one: &&Value| {
+            one["qdev"].as_str().is_some_and(|path| path.split('/').any(|word| word == "disk"))
+        };
+        let disk = all.as_array().into_iter().flatten().find(is_disk);
+        let writes = disk.and_then(|disk| disk["stats"]["wr_operations"].as_u64());
+        writes.ok_or_else(|| Fail::Broken(format!("QEMU's statistics have no disk: {all}")))
     }
 
     /// Where somebody who wants a look inside finds the VM.

@@ -1,5 +1,6 @@
 //! The command line: `cargo xtask hil …`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::arch::Arch;
@@ -7,7 +8,9 @@ use crate::fail::{Fail, Outcome};
 use crate::scenarios;
 
 /// Most VMs at a time; each has a gigabyte and two processors.
-const JOBS_MAX: usize = 8;
+const JOBS_MAX: u32 = 8;
+/// Most rounds; each takes a quarter of a minute.
+const ROUNDS_MAX: u32 = 100_000;
 
 /// How it is used.
 pub const USAGE: &str = "\
@@ -19,6 +22,9 @@ cargo xtask hil: the real binary against the real Linux drivers, in a VM (docs/h
   --jobs N            so many VMs at a time (default 1); most of a scenario is waiting
   --firmware FILE     this binary instead of building one
   --accel kvm|tcg     do not try, use this
+  --rounds N          power cuts of recipes-cut, sticks of recipes-stick (a few unless told;
+                      the promise of SPECIFICATION.md is 200 and 50)
+  --seed N            what is cut and pulled, and when, is drawn from this number (default 1)
   --allow-skip        exit 0 where QEMU or the packages are not to be had
   --keep              leave a failed VM running until Enter, for a look inside
   --json              one JSON object per scenario on standard output
@@ -36,11 +42,15 @@ pub struct Cli {
     /// The architecture.
     pub arch: Arch,
     /// How many VMs run at a time.
-    pub jobs: usize,
+    pub jobs: u32,
     /// A binary that is there already.
     pub firmware: Option<PathBuf>,
     /// `kvm` or `tcg`, without trying.
     pub accel: Option<String>,
+    /// Rounds of scenarios that go round.
+    pub rounds: Option<u32>,
+    /// What is random in them is drawn from this.
+    pub seed: u64,
     /// A machine that cannot is no failure.
     pub allow_skip: bool,
     /// Wait before a failed VM is ended.
@@ -64,6 +74,8 @@ impl Cli {
             jobs: 1,
             firmware: None,
             accel: None,
+            rounds: None,
+            seed: 1,
             allow_skip: false,
             keep: false,
             json: false,
@@ -84,9 +96,11 @@ impl Cli {
                 "--list" => cli.list = true,
                 "--scenario" => cli.scenarios.push(known(value()?)?),
                 "--arch" => cli.arch = Arch::named(&value()?)?,
-                "--jobs" => cli.jobs = jobs(&value()?)?,
+                "--jobs" => cli.jobs = number(word, &value()?, 1..=JOBS_MAX)?,
                 "--firmware" => cli.firmware = Some(PathBuf::from(value()?)),
                 "--accel" => cli.accel = Some(accel(value()?)?),
+                "--rounds" => cli.rounds = Some(number(word, &value()?, 1..=ROUNDS_MAX)?),
+                "--seed" => cli.seed = number(word, &value()?, 0..=u32::MAX)?.into(),
                 "--allow-skip" => cli.allow_skip = true,
                 "--keep" => cli.keep = true,
                 "--json" => cli.json = true,
@@ -106,9 +120,12 @@ fn known(name: String) -> Outcome<String> {
     }
 }
 
-fn jobs(text: &str) -> Outcome<usize> {
-    let count = text.parse().ok().filter(|count| (1..=JOBS_MAX).contains(count));
-    count.ok_or_else(|| Fail::Use(format!("--jobs is '{text}'; 1 to {JOBS_MAX} are possible")))
+fn number(option: &str, text: &str, range: RangeInclusive<u32>) -> Outcome<u32> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let (low, high) = (range.start(), range.end());
+        Fail::Use(format!("{option} is '{text}'; {low} to {high} are possible"))
+    })
 }
 
 fn accel(name: String) -> Outcome<String> {
@@ -132,6 +149,8 @@ mod tests {
         assert_eq!((cli.arch, cli.keep, cli.json), (Arch::Aarch64, true, true));
         assert_eq!(cli.scenarios, ["part"]);
         assert_eq!((cli.jobs, parse("hil --jobs 3").unwrap().jobs), (1, 3));
+        let cli = parse("hil --rounds 200 --seed 7").unwrap();
+        assert_eq!((cli.rounds, cli.seed), (Some(200), 7));
         assert!(parse("hil --list").unwrap().list);
         assert!(parse("").unwrap().help);
     }
@@ -144,6 +163,7 @@ mod tests {
         assert!(wrong("hil --scenario lunch").contains("there are part"));
         assert!(wrong("hil --scenario").contains("needs a value"));
         assert!(wrong("hil --jobs 0").contains("1 to 8"));
+        assert!(wrong("hil --rounds none").contains("1 to"));
         assert!(wrong("hil --fast").contains("'--fast' is no option"));
         assert!(wrong("hil --accel magic").contains("kvm and tcg"));
     }

@@ -31,12 +31,14 @@ const TOOLS: [(&str, &str); 7] = [
     ("xz", "xz-utils"),
 ];
 
-/// Packages of the guest besides kernel and headers: a shell, tools for cameras and sticks, and the libraries
+/// Packages of the guest besides kernel and headers: a shell, tools for cameras, sticks and signatures, and the libraries
 /// that these and the firmware load.
-const GUEST_PACKAGES: [&str; 10] = [
+const GUEST_PACKAGES: [&str; 12] = [
     "busybox-static",
     "v4l-utils",
     "dosfstools",
+    "minisign",
+    "libsodium23",
     "libv4l-0",
     "libv4lconvert0",
     "libjpeg62-turbo",

@@ -43,8 +43,35 @@ const LOADED: [&str; 16] = [
     "nls_utf8",
 ];
 
-/// Packed, for `modprobe` to find when the kernel asks.
+/// Loaded instead in a machine for recipes, which is started hundreds of times and has no camera and no screen.
+const BARE: [&str; 12] = [
+    "virtio_pci",
+    "virtio_console",
+    "virtio_blk",
+    "configfs?",
+    "gpio_sim",
+    "xhci_pci",
+    "usb_storage",
+    "sd_mod",
+    "vfat",
+    "crc32c_generic?",
+    "ext4",
+    "nls_utf8",
+];
+
+/// Packed, for `modprobe` to find when the kernel or a scenario asks.
 const AT_HAND: [&str; 5] = ["nls_cp437?", "nls_ascii?", "nls_iso8859_1?", "uas", "crc32c_generic?"];
+/// The same for [`BARE`]; both ends of a USB cable among them.
+const GADGET_AT_HAND: [&str; 8] = [
+    "nls_cp437?",
+    "nls_ascii?",
+    "nls_iso8859_1?",
+    "crc32c_generic?",
+    "dummy_hcd",
+    "libcomposite",
+    "usb_f_acm",
+    "cdc_acm",
+];
 
 /// Options of modules. One camera, with its output as well, through which pictures can be shown to it.
 const OPTIONS: [(&str, &str); 1] = [("vivid", "n_devs=1 node_types=0x101")];
@@ -52,6 +79,55 @@ const OPTIONS: [(&str, &str); 1] = [("vivid", "n_devs=1 node_types=0x101")];
 /// Programs that the shell has not, by their place in the guest and in the packages.
 const PROGRAMS: [(&str, &str); 2] =
     [("bin/v4l2-ctl", "usr/bin/v4l2-ctl"), ("bin/mkfs.vfat", "sbin/mkfs.fat")];
+const BARE_PROGRAMS: [(&str, &str); 2] =
+    [("bin/minisign", "usr/bin/minisign"), ("bin/mkfs.vfat", "sbin/mkfs.fat")];
+
+/// The model of most scenarios. Those that start hundreds of times have a tiny one of constants, in `vm/tiny`.
+const MODEL: &str = "oneprompt-m";
+/// Where a bare machine has the firmware, in the guest: a folder of its disk, which scenarios mount on `/data`.
+pub const ON_DISK: &str = "data/bin";
+/// The script by which a board becomes a USB device.
+const GADGET: &str = "board/gadget/touchstone-gadget";
+
+/// What a machine's image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// Everything, the firmware included: whatever is done runs from memory.
+    All,
+    /// Few drivers, and the firmware on the machine's disk: up in half the time.
+    Bare,
+}
+
+impl Set {
+    fn modules(self) -> &'static [&'static str] {
+        match self {
+            Set::All => &LOADED,
+            Set::Bare => &BARE,
+        }
+    }
+
+    fn at_hand(self) -> &'static [&'static str] {
+        match self {
+            Set::All => &AT_HAND,
+            Set::Bare => &GADGET_AT_HAND,
+        }
+    }
+
+    fn programs(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Set::All => &PROGRAMS,
+            Set::Bare => &BARE_PROGRAMS,
+        }
+    }
+
+    /// Its files begin with it.
+    fn name(self) -> &'static str {
+        match self {
+            Set::All => "base",
+            Set::Bare => "bare",
+        }
+    }
+}
 
 /// Builds the base, or finds it as it was left by an earlier run.
 ///
@@ -61,11 +137,11 @@ pub fn base(
     layout: &Layout,
     arch: Arch,
     fetched: &Fetched,
-    gpio_sim: &Path,
-    agent: &Path,
+    (gpio_sim, agent): (&Path, &Path),
+    set: Set,
 ) -> Outcome<PathBuf> {
-    let image = layout.arch.join("base.cpio");
-    let archive = contents(layout, arch, fetched, gpio_sim, agent)?;
+    let image = layout.arch.join(format!("{}.cpio", set.name()));
+    let archive = contents(layout, arch, fetched, (gpio_sim, agent), set)?;
     let bytes = archive.bytes();
     // Written only when it changes, so that whoever compares times sees why.
     if fs::read(&image).ok().as_deref() != Some(bytes.as_slice()) {
@@ -79,8 +155,8 @@ fn contents(
     layout: &Layout,
     arch: Arch,
     fetched: &Fetched,
-    gpio_sim: &Path,
-    agent: &Path,
+    (gpio_sim, agent): (&Path, &Path),
+    set: Set,
 ) -> Outcome<Archive> {
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "run", "tmp", "mnt", "bin", "sbin", "root"] {
@@ -95,7 +171,7 @@ fn contents(
     add_file(&mut archive, "bin/hil-guest", agent)?;
 
     let mut wanted_libraries = BTreeMap::new();
-    for (to, from) in PROGRAMS {
+    for (to, from) in set.programs() {
         let program = fetched.root.join(from);
         add_file(&mut archive, to, &program)?;
         wanted_libraries.extend(libraries(layout, arch, &fetched.root, &program)?);
@@ -110,9 +186,8 @@ fn contents(
         &fetched.root.join("lib/modules").join(&fetched.kernel),
         &[gpio_sim.to_owned()],
     )?;
-    let loaded = all.closure(&LOADED)?;
-    let mut wanted = LOADED.to_vec();
-    wanted.extend(AT_HAND);
+    let mut wanted = set.modules().to_vec();
+    wanted.extend(set.at_hand());
     let packed = all.closure(&wanted)?;
     let folder = format!("lib/modules/{}", fetched.kernel);
     for module in &packed {
@@ -122,7 +197,8 @@ fn contents(
         &format!("{folder}/modules.dep"),
         Node::File(modules::table(&packed).into_bytes(), false),
     );
-    let order: String = loaded
+    let order: String = all
+        .closure(set.modules())?
         .iter()
         .map(|module| {
             let options = OPTIONS.iter().find(|(name, _)| *name == module.name);
@@ -200,18 +276,11 @@ pub fn agent(layout: &Layout, arch: Arch) -> Outcome<PathBuf> {
     Ok(target.join(arch.target()).join("release/hil-guest"))
 }
 
-/// Puts the firmware, its model and its libraries behind the base.
+/// The firmware as it goes into the guest.
 ///
 /// # Errors
-/// A file cannot be read or written.
-pub fn with_firmware(
-    layout: &Layout,
-    arch: Arch,
-    fetched: &Fetched,
-    base: &Path,
-    firmware: &Path,
-) -> Outcome<PathBuf> {
-    let mut archive = Archive::default();
+/// It cannot be read or written.
+pub fn stripped(layout: &Layout, arch: Arch, firmware: &Path) -> Outcome<PathBuf> {
     // The same code without its symbols: five times smaller, and the guest unpacks it into memory.
     let stripped = layout.arch.join("touchstone");
     let own =
@@ -219,16 +288,44 @@ pub fn with_firmware(
     let mut strip = Command::new(own);
     strip.arg("--strip-debug").arg("-o").arg(&stripped).arg(firmware);
     host::run(&mut strip, STRIP_LIMIT, &layout.log.join("strip.log"))?;
-    add_file(&mut archive, "bin/touchstone", &stripped)?;
+    Ok(stripped)
+}
+
+/// Puts the `firmware`, its model and its libraries behind the base; a bare machine has it on its disk.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn with_firmware(
+    layout: &Layout,
+    arch: Arch,
+    fetched: &Fetched,
+    (base, set): (&Path, Set),
+    firmware: &Path,
+) -> Outcome<PathBuf> {
+    let mut archive = Archive::default();
+    match set {
+        Set::All => {
+            add_file(&mut archive, "bin/touchstone", firmware)?;
+            let model = layout.repository.join("models/weights").join(MODEL);
+            let to = format!("usr/share/touchstone/models/{MODEL}");
+            add_folder(&mut archive, &to, &model)?;
+        }
+        Set::Bare => {
+            archive.add("bin/touchstone", Node::Link(format!("/{ON_DISK}/touchstone")));
+            let gadget = layout.repository.join(GADGET);
+            add_file(&mut archive, "bin/touchstone-gadget", &gadget)?;
+        }
+    }
     for (name, file) in libraries(layout, arch, &fetched.root, firmware)? {
         add_file(&mut archive, &format!("lib/{}/{name}", arch.multiarch()), &file)?;
     }
-    let model = layout.repository.join("models/weights/oneprompt-m");
-    add_folder(&mut archive, "usr/share/touchstone/models/oneprompt-m", &model)?;
     add_folder(&mut archive, "etc/touchstone", &layout.repository.join("tests/hil/vm"))?;
     let mut bytes = fs::read(base).map_err(at("reading", base))?;
     bytes.extend(archive.bytes());
-    let image = layout.arch.join("initrd.cpio");
+    let image = layout.arch.join(match set {
+        Set::All => "initrd.cpio",
+        Set::Bare => "initrd-bare.cpio",
+    });
     if fs::read(&image).ok().as_deref() != Some(bytes.as_slice()) {
         println!("hil: image with the firmware of {} MB", bytes.len() >> 20);
         fs::write(&image, &bytes).map_err(at("writing", &image))?;

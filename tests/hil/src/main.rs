@@ -10,6 +10,7 @@ mod arch;
 mod bench;
 mod cli;
 mod cpio;
+mod dice;
 mod fail;
 mod fetch;
 mod firmware;
@@ -37,7 +38,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use arch::Arch;
-use bench::{Bench, Report};
+use bench::{Bench, Plan, Report};
 use cli::Cli;
 use fail::{Fail, Outcome};
 use prepare::Prepared;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     };
     if cli.list {
         for scenario in scenarios::ALL {
-            println!("{:<10} {}", scenario.name, scenario.about);
+            println!("{:<14} {}", scenario.name, scenario.about);
         }
         return ExitCode::SUCCESS;
     }
@@ -129,7 +130,7 @@ fn next<T>(ahead: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
 fn one(cli: &Cli, prepared: &Prepared, scenario: &Scenario) -> (Report, Outcome<()>) {
     let booted = prepared.layout.scenario_log(cli.arch, scenario.name).and_then(|folder| {
         let machine = prepared.machine(scenario.extras, &folder)?;
-        Bench::boot(&machine, &folder)
+        Bench::boot(&machine, &folder, Plan { rounds: cli.rounds, seed: cli.seed })
     });
     let mut bench = match booted {
         Ok(bench) => bench,

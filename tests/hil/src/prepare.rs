@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::agent::Agent;
@@ -12,7 +13,8 @@ use crate::fail::{Outcome, at};
 use crate::fetch;
 use crate::firmware;
 use crate::gpio_sim;
-use crate::initramfs;
+use crate::host;
+use crate::initramfs::{self, Set};
 use crate::kernel;
 use crate::layout::Layout;
 use crate::qemu::{Accel, Machine, Qemu};
@@ -21,6 +23,8 @@ use crate::scenarios::Extras;
 /// A guest that has not come up by then under KVM never will.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 const STICK_BYTES: u64 = 64 << 20;
+const DISK_BYTES: u64 = 192 << 20;
+const FORMAT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the machines of a run are made of.
 #[derive(Clone, Debug)]
@@ -31,6 +35,9 @@ pub struct Prepared {
     accel: Accel,
     kernel: PathBuf,
     initrd: PathBuf,
+    /// The image of machines with few drivers.
+    bare: PathBuf,
+    firmware: PathBuf,
 }
 
 impl Prepared {
@@ -46,15 +53,20 @@ impl Prepared {
         let kernel = kernel::image(&layout, arch, &fetched)?;
         let gpio_sim = gpio_sim::build(&layout, arch, &fetched)?;
         let agent = initramfs::agent(&layout, arch)?;
-        let base = initramfs::base(&layout, arch, &fetched, &gpio_sim, &agent)?;
+        let base = |set| initramfs::base(&layout, arch, &fetched, (&gpio_sim, &agent), set);
+        let (base, bare) = (base(Set::All)?, base(Set::Bare)?);
         let accel = match cli.accel.as_deref() {
             Some("kvm") => Accel::Kvm,
             Some(_) => Accel::Tcg,
             None => probe(&layout, arch, &kernel, &base)?,
         };
         let binary = firmware::binary(&layout, arch, cli.firmware.as_deref())?;
-        let initrd = initramfs::with_firmware(&layout, arch, &fetched, &base, &binary)?;
-        Ok(Prepared { layout, arch, accel, kernel, initrd })
+        let firmware = initramfs::stripped(&layout, arch, &binary)?;
+        let image = |base: &Path, set| {
+            initramfs::with_firmware(&layout, arch, &fetched, (base, set), &firmware)
+        };
+        let (initrd, bare) = (image(&base, Set::All)?, image(&bare, Set::Bare)?);
+        Ok(Prepared { layout, arch, accel, kernel, initrd, bare, firmware })
     }
 
     /// A machine with `extras`, its disk in `folder`.
@@ -66,6 +78,10 @@ impl Prepared {
             true => Some(stick(folder)?),
             false => None,
         };
+        let disk = match extras.disk {
+            true => Some(disk(folder, &self.firmware)?),
+            false => None,
+        };
         let modbus_port = match extras.network {
             true => Some(free_port()?),
             false => None,
@@ -74,8 +90,10 @@ impl Prepared {
             arch: self.arch,
             accel: self.accel,
             kernel: self.kernel.clone(),
-            initrd: self.initrd.clone(),
+            initrd: if extras.bare { self.bare.clone() } else { self.initrd.clone() },
             stick,
+            disk,
+            bare: extras.bare,
             modbus_port,
             restarts: extras.restarts,
         })
@@ -89,9 +107,27 @@ impl Prepared {
 
 /// An empty disk; the guest's own tools put a file system on it.
 fn stick(folder: &Path) -> Outcome<PathBuf> {
-    let path = folder.join("stick.img");
+    empty(folder.join("stick.img"), STICK_BYTES)
+}
+
+/// A disk with ext4, as cameras have, and the firmware on it.
+fn disk(folder: &Path, firmware: &Path) -> Outcome<PathBuf> {
+    let path = empty(folder.join("disk.img"), DISK_BYTES)?;
+    let root = folder.join("disk");
+    let bin = root.join("bin");
+    fs::create_dir_all(&bin).map_err(at("making", &bin))?;
+    fs::copy(firmware, bin.join("touchstone")).map_err(at("copying", firmware))?;
+    let mut format = Command::new("mke2fs");
+    // No discard, because the file is empty as it is.
+    format.args(["-q", "-F", "-t", "ext4", "-E", "nodiscard", "-d"]).arg(&root).arg(&path);
+    host::run(&mut format, FORMAT_LIMIT, &folder.join("mke2fs.log"))?;
+    fs::remove_dir_all(&root).map_err(at("removing", &root))?;
+    Ok(path)
+}
+
+fn empty(path: PathBuf, bytes: u64) -> Outcome<PathBuf> {
     let file = fs::File::create(&path).map_err(at("creating", &path))?;
-    file.set_len(STICK_BYTES).map_err(at("growing", &path))?;
+    file.set_len(bytes).map_err(at("growing", &path))?;
     Ok(path)
 }
 
@@ -121,6 +157,8 @@ fn probe(layout: &Layout, arch: Arch, kernel: &Path, base: &Path) -> Outcome<Acc
         kernel: kernel.to_owned(),
         initrd: base.to_owned(),
         stick: None,
+        disk: None,
+        bare: false,
         modbus_port: None,
         restarts: false,
     };

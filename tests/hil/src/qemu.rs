@@ -15,6 +15,11 @@ const MEMORY_MB: u32 = 1024;
 /// How long QEMU may take from its start until its sockets are there.
 const SOCKETS_LIMIT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
+/// Writes a second that the disk does: slow, as a worn memory card is. Whoever cuts the power at random then cuts
+/// within a write more often than not.
+const DISK_WRITES_PER_S: u32 = 60;
+/// Bytes a second that are read from a stick: slow, so that it can be pulled while it is read.
+const STICK_BYTES_PER_S: u32 = 3 << 20;
 
 /// How the guest's instructions run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,10 @@ pub struct Machine {
     pub initrd: PathBuf,
     /// The disk that can be plugged in, if the scenario has one.
     pub stick: Option<PathBuf>,
+    /// The disk that is there, and outlives the machine, if the scenario has one.
+    pub disk: Option<PathBuf>,
+    /// Few drivers and devices, to be up soon: for what is started hundreds of times.
+    pub bare: bool,
     /// A port of this host that reaches port 502 of the guest, if the scenario has one.
     pub modbus_port: Option<u16>,
     /// Whether a reset starts the guest again; otherwise it ends QEMU.
@@ -90,6 +99,15 @@ impl Qemu {
         self.sockets.join(name)
     }
 
+    /// Ends it within whatever it does, as a power cut does.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn cut(&mut self) -> Outcome<()> {
+        self.child.kill().and_then(|()| self.child.wait()).map_err(at("ending", &self.log))?;
+        Ok(())
+    }
+
     /// True while the process runs.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -136,7 +154,7 @@ fn arguments(machine: &Machine, sockets: &Path, folder: &Path) -> Vec<String> {
     let reboot = if machine.restarts { "reset" } else { "shutdown" };
     add(format!("-action reboot={reboot},watchdog=reset"));
     words.push("-append".to_owned());
-    words.push(kernel_words(machine.arch, translated));
+    words.push(kernel_words(machine, translated));
     let mut add = |text: String| words.extend(text.split_whitespace().map(str::to_owned));
 
     let socket = |id: &str| {
@@ -155,15 +173,40 @@ fn arguments(machine: &Machine, sockets: &Path, folder: &Path) -> Vec<String> {
         Arch::Aarch64 => "-device pci-serial-2x,chardev1=plc,chardev2=modbus",
     }
     .to_owned());
-    add("-device qemu-xhci,id=xhci -device i6300esb".to_owned());
-    add(match machine.arch {
-        Arch::X86_64 => "-device bochs-display",
-        Arch::Aarch64 => "-device virtio-gpu-pci",
+    add("-device qemu-xhci,id=xhci".to_owned());
+    if !machine.bare {
+        add(match machine.arch {
+            Arch::X86_64 => "-device i6300esb -device bochs-display",
+            Arch::Aarch64 => "-device i6300esb -device virtio-gpu-pci",
+        }
+        .to_owned());
     }
-    .to_owned());
-    if let Some(stick) = &machine.stick {
-        // Not -drive: that would be gone for good once the stick was pulled for the first time.
-        add(format!("-blockdev driver=file,node-name=stick,filename={}", stick.display()));
+    // Not -drive: that would be gone for good once the stick was pulled for the first time.
+    match &machine.stick {
+        Some(stick) if machine.disk.is_some() => {
+            // The guest has it as a disk as well, to fill it while it is not plugged in.
+            let file = format!("filename={},", stick.display());
+            add(format!(
+                "-object throttle-group,id=usb,x-bps-read={STICK_BYTES_PER_S} \
+                 -blockdev driver=throttle,node-name=stick,throttle-group=usb,file.driver=file,\
+                 file.{file}file.locking=off -blockdev driver=file,node-name=desk,{file}locking=off"
+            ));
+        }
+        Some(stick) => {
+            add(format!("-blockdev driver=file,node-name=stick,filename={}", stick.display()));
+        }
+        None => {}
+    }
+    if let Some(disk) = &machine.disk {
+        add(format!(
+            "-object throttle-group,id=slow,x-iops-write={DISK_WRITES_PER_S} \
+             -blockdev driver=throttle,node-name=disk,throttle-group=slow,file.driver=file,\
+             file.filename={} -device virtio-blk-pci,drive=disk,id=disk",
+            disk.display()
+        ));
+        if machine.stick.is_some() {
+            add("-device virtio-blk-pci,drive=desk".to_owned());
+        }
     }
     if let Some(port) = machine.modbus_port {
         add(format!(
@@ -174,12 +217,16 @@ fn arguments(machine: &Machine, sockets: &Path, folder: &Path) -> Vec<String> {
     words
 }
 
-fn kernel_words(arch: Arch, translated: bool) -> String {
+fn kernel_words(machine: &Machine, translated: bool) -> String {
+    let arch = machine.arch;
     let console = match arch {
         Arch::X86_64 => "ttyS0",
         Arch::Aarch64 => "ttyAMA0",
     };
     let mut words = format!("console={console} nokaslr mitigations=off cryptomgr.notests panic=-1");
+    if machine.bare {
+        words.push_str(" quiet");
+    }
     if arch == Arch::X86_64 && translated {
         // Otherwise the guest's clock drifts, and on a busy host the timer seems dead.
         words.push_str(" tsc=unstable clocksource=hpet no_timer_check");

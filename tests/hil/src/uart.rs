@@ -63,6 +63,11 @@ impl Uart {
         std::mem::take(&mut *held(&self.bytes))
     }
 
+    /// All bytes since they were last taken, which stay.
+    pub fn peek_bytes(&self) -> Vec<u8> {
+        held(&self.bytes).clone()
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<Line> {
         held(&self.lines).clone()

@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -25,6 +26,8 @@ use crate::store::files::Disk;
 
 /// Results that may wait for the disk.
 const WAITING_MAX: usize = 64;
+/// Of these with their pictures, which are what takes memory: tens of megabytes each.
+const PICTURES_WAITING_MAX: usize = 8;
 const VERDICTS: &str = "verdicts.jsonl";
 /// The verdicts before those: after so many bytes the file is put aside, and the one before it goes.
 const VERDICTS_BEFORE: &str = "verdicts.1.jsonl";
@@ -32,8 +35,29 @@ const VERDICTS_BYTES_MAX: u64 = 64 << 20;
 /// Folder of the pictures with map and verdict.
 const PICTURES: &str = "archive";
 
+/// A place among the pictures that wait; free again when it is dropped.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    /// One that is free. Only the line's thread takes seats.
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        let free = taken.load(Ordering::Acquire) < PICTURES_WAITING_MAX;
+        free.then(|| {
+            taken.fetch_add(1, Ordering::AcqRel);
+            Self(Arc::clone(taken))
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A part whose pictures are kept.
 struct Shown {
+    _seat: Seat,
     part: u32,
     pass: bool,
     frame: Picture,
@@ -54,7 +78,10 @@ pub(super) struct Archive {
     good: Option<Arc<Picture>>,
     passes_every: Option<u32>,
     passes: u32,
+    seats: Arc<AtomicUsize>,
     dropped: u64,
+    /// Results whose pictures were not kept, because too many waited.
+    bare: u64,
 }
 
 impl Archive {
@@ -75,16 +102,31 @@ impl Archive {
                 Some(opened)
             }
         };
-        let (queue, entries) = sync_channel(WAITING_MAX);
+        let (mut archive, entries) = Self::waiting(config.passes_every);
         let kept = config.rejects_kept;
         let writer = Writer { folder, verdicts, pictures, kept, next: 0, failed: 0 };
         let thread = thread::Builder::new()
             .name("archive".to_owned())
             .spawn(move || writer.run(&entries))
             .map_err(|e| Failure::Hardware(format!("no thread for the archive: {e}")))?;
-        let passes_every = config.passes_every;
-        let (queue, thread) = (Some(queue), Some(thread));
-        Ok(Self { queue, thread, good: None, passes_every, passes: 0, dropped: 0 })
+        archive.thread = Some(thread);
+        Ok(archive)
+    }
+
+    /// Without a thread yet, and what that takes from.
+    fn waiting(passes_every: Option<u32>) -> (Self, Receiver<Entry>) {
+        let (queue, entries) = sync_channel(WAITING_MAX);
+        let archive = Self {
+            queue: Some(queue),
+            thread: None,
+            good: None,
+            passes_every,
+            passes: 0,
+            seats: Arc::default(),
+            dropped: 0,
+            bare: 0,
+        };
+        (archive, entries)
     }
 
     /// From now on this good part is drawn beside rejected ones.
@@ -98,9 +140,15 @@ impl Archive {
         self.passes = if pass { self.passes.wrapping_add(1) } else { self.passes };
         let due = !pass || self.passes_every.is_some_and(|every| self.passes.is_multiple_of(every));
         let shown = part.slot.filter(|_| due).and_then(|slot| {
-            let (frame, inspection) = (slot.frame.clone()?, slot.inspection.clone()?);
+            let (frame, inspection) = (slot.frame.as_ref()?, slot.inspection.as_ref()?);
             let good = Arc::clone(self.good.as_ref()?);
-            Some(Box::new(Shown { part: record.part, pass, frame, inspection, good }))
+            let Some(seat) = Seat::take(&self.seats) else {
+                self.bare += 1;
+                return None;
+            };
+            let (frame, inspection) = (frame.clone(), inspection.clone());
+            let part = record.part;
+            Some(Box::new(Shown { _seat: seat, part, pass, frame, inspection, good }))
         });
         let entry = Entry { json: json.to_owned(), shown };
         let sent = self.queue.as_ref().is_some_and(|q| q.try_send(entry).is_ok());
@@ -113,6 +161,9 @@ impl Archive {
     pub(super) fn close(mut self) {
         if self.dropped > 0 {
             warn!("archive: {} results were not written, the disk is too slow", self.dropped);
+        }
+        if self.bare > 0 {
+            warn!("archive: {} pictures were not kept, the disk is too slow", self.bare);
         }
         self.queue = None;
         if self.thread.take().is_some_and(|t| t.join().is_err()) {
@@ -225,4 +276,48 @@ fn keep(pictures: &mut Pictures, shown: &Shown, json: &str) -> Result<(), String
         record: json.as_bytes().to_vec(),
     };
     pictures.keep(&exhibit).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspection::Slots;
+    use crate::line::{Outcome, PartId, Why};
+    use touchstone_board::Timestamp;
+    use touchstone_models::verdict::Decision;
+
+    /// A disk that takes nothing: what waits for it is bounded in number and in pictures, and what is not kept is
+    /// counted.
+    #[test]
+    fn a_disk_that_stands_still_costs_pictures_and_never_memory() {
+        let (mut archive, entries) = Archive::waiting(Some(1));
+        let picture = Picture::from_rgb8(16, 16, vec![7; 768]).unwrap();
+        archive.activated(Some(&picture));
+        let parts = 1000;
+        for number in 0..parts {
+            let mut slots = Slots::default();
+            let id = PartId(number);
+            assert!(slots.hold(id, picture.clone(), 0));
+            let inspection = crate::inspection::tests::inspection(0.9);
+            slots.found(id, Some(picture.clone()), inspection, 0);
+            let slot = slots.release(id);
+            let part = Published {
+                part: id,
+                outcome: Outcome::Reject(Why::Judged),
+                slot: slot.as_ref(),
+                total_us: 0,
+                triggered_at: Timestamp(0),
+            };
+            let record = VerdictRecord::new(number, &Decision::default(), 1.0, 0.0);
+            archive.add(&part, &record, "{}");
+        }
+        assert_eq!(archive.dropped, u64::from(parts) - WAITING_MAX as u64);
+        assert_eq!(archive.bare, u64::from(parts) - PICTURES_WAITING_MAX as u64);
+        let waiting: Vec<Entry> = entries.try_iter().collect();
+        assert_eq!(waiting.len(), WAITING_MAX);
+        assert_eq!(waiting.iter().filter(|e| e.shown.is_some()).count(), PICTURES_WAITING_MAX);
+        // Once they are written there is room again.
+        drop(waiting);
+        assert!(Seat::take(&archive.seats).is_some());
+    }
 }

@@ -100,6 +100,7 @@ fn status(condition: &Condition, active: &Activated) -> Status {
         ready: condition.ready,
         busy: condition.busy,
         error: condition.trouble.is_some(),
+        drift: condition.drift,
         recipe: cut(&active.recipe),
         identity: active.identity,
         counters: counters(&condition.counters, condition.edges_lost),
@@ -146,13 +147,14 @@ mod tests {
         let condition = Condition {
             online: true,
             trouble: Some(Trouble::CameraAway),
+            drift: true,
             edges_lost: 4,
             counters,
             ..Condition::default()
         };
         assert!(results.condition(&condition));
         let status = exchange.status();
-        assert!(status.online && status.error && !status.ready);
+        assert!(status.online && status.error && status.drift && !status.ready);
         assert_eq!((status.recipe.as_str(), status.identity), ("bracket", [7; 8]));
         assert_eq!((status.counters.parts, status.counters.late), (9, 2));
         assert_eq!(status.counters.missed, 4);

@@ -11,6 +11,7 @@ use touchstone_board::command::{Command, Exchange, Outcome as Answer, RecipeName
 use touchstone_board::faults::{FaultyInputs, FaultyOutputs, InputFaults, OutputFaults};
 use touchstone_board::io::InputCounts;
 use touchstone_board::{InputEvent, InputRole, MonotonicClock};
+use touchstone_models::drift::{Channel, Direction, DriftWarning};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -377,4 +378,45 @@ fn a_judge_that_panics_puts_the_outputs_to_rest_and_ends_the_line() {
     assert!(ended.unwrap_err().to_string().contains("judge's thread ended"));
     assert!(fail_safe.applied());
     assert!(wires.at_rest());
+}
+
+/// Warns of drift with the first part, and again once somebody has acknowledged it.
+struct Drifting {
+    warned: bool,
+}
+
+impl Judge for Drifting {
+    fn judge(&mut self, _: &Picture) -> Inspection {
+        let mut seen = inspection(0.5);
+        if !std::mem::replace(&mut self.warned, true) {
+            let (channel, direction) = (Channel::Image, Direction::Stranger);
+            seen.drift = Some(DriftWarning { channel, direction, parts: 1 });
+        }
+        seen
+    }
+    fn acknowledge(&mut self) {
+        self.warned = false;
+    }
+}
+
+#[test]
+fn a_warning_of_drift_stands_until_a_person_has_seen_it() {
+    let (exchange, requests) = Exchange::new();
+    let wires = Wires::default();
+    let inputs: Option<Box<dyn Inputs>> = Some(Box::new(inputs(&[]).0));
+    let requests = Some(requests);
+    let setup = Setup { inputs, requests, ..setup(studio(), &wires, Source::Inputs) };
+    let line = Running::start(setup, wires, config(), Box::new(Drifting { warned: false }));
+    line.until("ready", |_, c| c.ready && !c.drift);
+    let answer = |command| ask(&exchange, command).recv_timeout(PATIENCE).unwrap();
+    assert_eq!(answer(Command::Acknowledge), Ok(String::new()), "there is nothing to be seen");
+    for part in 1..=2 {
+        answer(Command::Trigger).unwrap();
+        line.until("told, and ready all the same", |o, c| o.len() == part && c.drift && c.ready);
+        assert!(answer(Command::Acknowledge).unwrap().contains("drift"));
+        line.until("not told any more", |_, c| !c.drift);
+    }
+    let (ended, outcomes) = line.end();
+    ended.unwrap();
+    assert_eq!(outcomes, [Outcome::Pass; 2]);
 }

@@ -13,7 +13,7 @@ use crate::fail::{Outcome, must};
 pub const SCENARIO: Scenario = Scenario {
     name: "camera",
     about: "dropped and broken frames; the camera goes and comes back; no old frame is judged",
-    extras: Extras { stick: false, network: false, restarts: false },
+    extras: Extras::NONE,
     on_aarch64: false,
     run,
 };

@@ -13,7 +13,7 @@ use crate::fail::{Fail, Outcome, at, must};
 pub const SCENARIO: Scenario = Scenario {
     name: "display",
     about: "the line says READY on the screen (screen-ready.png in the log folder)",
-    extras: Extras { stick: false, network: false, restarts: false },
+    extras: Extras::NONE,
     on_aarch64: false,
     run,
 };

@@ -3,6 +3,7 @@
 mod camera;
 mod display;
 mod part;
+mod recipes;
 mod serial;
 mod stick;
 mod stop;
@@ -20,6 +21,16 @@ pub struct Extras {
     pub network: bool,
     /// A reset starts the guest again.
     pub restarts: bool,
+    /// A disk that outlives the machine.
+    pub disk: bool,
+    /// Few drivers and devices.
+    pub bare: bool,
+}
+
+impl Extras {
+    /// The usual machine.
+    pub const NONE: Extras =
+        Extras { stick: false, network: false, restarts: false, disk: false, bare: false };
 }
 
 /// One scenario.
@@ -38,7 +49,7 @@ pub struct Scenario {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 10] = [
     part::SCENARIO,
     camera::SCENARIO,
     stick::SCENARIO,
@@ -46,4 +57,7 @@ pub const ALL: [Scenario; 7] = [
     watchdog::SCENARIO,
     serial::SCENARIO,
     display::SCENARIO,
+    recipes::cut::SCENARIO,
+    recipes::plug::SCENARIO,
+    recipes::gadget::SCENARIO,
 ];

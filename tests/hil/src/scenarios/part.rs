@@ -10,7 +10,7 @@ use crate::uart::Line;
 pub const SCENARIO: Scenario = Scenario {
     name: "part",
     about: "trigger, frame, verdict, reject pulse and result line, for a good and for a bad part",
-    extras: Extras { stick: false, network: false, restarts: false },
+    extras: Extras::NONE,
     on_aarch64: true,
     run,
 };

@@ -14,7 +14,7 @@ use crate::fail::{Fail, Outcome, must};
 pub const SCENARIO: Scenario = Scenario {
     name: "serial",
     about: "commands over the serial line, Modbus RTU on the second port, Modbus TCP",
-    extras: Extras { stick: false, network: true, restarts: false },
+    extras: Extras { network: true, ..Extras::NONE },
     on_aarch64: true,
     run,
 };
@@ -106,19 +106,34 @@ fn triggered_part(bench: &mut Bench, tcp: &mut Tcp) -> Outcome<()> {
 }
 
 /// Sends a command and gives back the reply with its number.
-fn command(bench: &mut Bench, sequence: u32, verb: &str) -> Outcome<String> {
-    let body = format!("{sequence} {verb}");
+pub(super) fn command(bench: &mut Bench, sequence: u32, verb: &str) -> Outcome<String> {
     let heard = bench.plc.lines().len();
+    send(bench, sequence, verb)?;
+    reply(bench, heard, sequence, REPLY_LIMIT)
+}
+
+/// Sends a command.
+pub(super) fn send(bench: &mut Bench, sequence: u32, verb: &str) -> Outcome<()> {
+    let body = format!("{sequence} {verb}");
     bench.did(format!("commands {body}"));
-    bench.plc.send(format!(">{body}*{:04X}\r\n", crc_serial(body.as_bytes())).as_bytes())?;
+    bench.plc.send(format!(">{body}*{:04X}\r\n", crc_serial(body.as_bytes())).as_bytes())
+}
+
+/// Waits for the reply to a command among the lines from number `heard` on.
+pub(super) fn reply(
+    bench: &mut Bench,
+    heard: usize,
+    sequence: u32,
+    limit: Duration,
+) -> Outcome<String> {
     let mark = format!("<{sequence} ");
-    let reply = bench.plc.wait(heard, verb, REPLY_LIMIT, |line| line.starts_with(&mark))?;
+    let reply = bench.plc.wait(heard, &mark, limit, |line| line.starts_with(&mark))?;
     must(checked(&reply.text), || format!("the reply's checksum: {}", reply.text))?;
     Ok(reply.text)
 }
 
 /// Whether a line with mark and checksum is whole.
-fn checked(line: &str) -> bool {
+pub(super) fn checked(line: &str) -> bool {
     let parts = line.get(1..).and_then(|line| line.rsplit_once('*'));
     parts.is_some_and(|(body, sum)| sum == format!("{:04X}", crc_serial(body.as_bytes())))
 }

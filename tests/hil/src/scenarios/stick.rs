@@ -13,7 +13,7 @@ use crate::fail::{Fail, Outcome, must};
 pub const SCENARIO: Scenario = Scenario {
     name: "stick",
     about: "the line mounts a USB stick, harmlessly, and lives on when it is pulled while being read",
-    extras: Extras { stick: true, network: false, restarts: false },
+    extras: Extras { stick: true, ..Extras::NONE },
     on_aarch64: false,
     run,
 };

@@ -12,7 +12,7 @@ use crate::fail::{Outcome, must};
 pub const SCENARIO: Scenario = Scenario {
     name: "stop",
     about: "killed: the heartbeat stops; hung: only the heartbeat tells; told to: all at fail-safe",
-    extras: Extras { stick: false, network: false, restarts: false },
+    extras: Extras::NONE,
     on_aarch64: false,
     run,
 };

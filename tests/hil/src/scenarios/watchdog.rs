@@ -11,7 +11,7 @@ use crate::fail::{Outcome, must};
 pub const SCENARIO: Scenario = Scenario {
     name: "watchdog",
     about: "the line feeds the watchdog; hung, the machine is reset and knows why",
-    extras: Extras { stick: false, network: false, restarts: true },
+    extras: Extras { restarts: true, ..Extras::NONE },
     on_aarch64: false,
     run,
 };
