@@ -14,7 +14,7 @@ mod lanes;
 mod product;
 mod rewrite;
 
-pub(super) use rewrite::rewrite;
+pub(super) use rewrite::{plain, rewrite};
 
 #[cfg(test)]
 mod tests;
