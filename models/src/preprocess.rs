@@ -8,7 +8,8 @@ use crate::recipe::Tiles;
 use crate::registration::Affine;
 use crate::tensor::Tensor;
 use crate::tiling::Tiling;
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
+use fast_image_resize::images::{Image, TypedCroppedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 /// Turns pictures into `[1, 3, height, width]` tensors; keeps its buffers between pictures.
@@ -140,11 +141,13 @@ impl Scaler {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         // A view, not the resizer's crop box: that one lets the filter reach beyond the region.
         let Rect { x, y, w, h } = region;
-        ImageRef::new(picture.width(), picture.height(), picture.rgb(), PixelType::U8x3)
+        // Typed: the form for all kinds of pixels is compiled for each of them, 3 MB of code.
+        TypedImageRef::<U8x3>::from_buffer(picture.width(), picture.height(), picture.rgb())
             .ok()
             .and_then(|source| {
-                let view = CroppedImage::new(&source, x, y, w, h).ok()?;
-                self.resizer.resize(&view, target, &options).ok()
+                let view = TypedCroppedImage::from_ref(&source, x, y, w, h).ok()?;
+                let mut target = target.typed_image_mut::<U8x3>()?;
+                self.resizer.resize_typed(&view, &mut target, &options).ok()
             })
             .expect("a picture is RGB8 of its stated size and the region was checked");
     }

@@ -1,8 +1,9 @@
 //! Golden parity: every package, run by every engine of this build at the precision that it is made in,
 //! gives the map that the training framework computed when it was exported.
 //!
-//! Besides the shipped packages (f32, NNEF) those in the folder that `TOUCHSTONE_GOLDEN` names are held to
-//! theirs, ONNX ones for instance. What is passed over is said, with the reason.
+//! The shipped packages (f32, NNEF) are held to theirs as they are, and as ONNX and in 16 bits; besides them
+//! those in the folder that `TOUCHSTONE_GOLDEN` names. What is passed over is said, with the reason.
+//! `TOUCHSTONE_ENGINES` names engines that may not be passed over (`tests/reference/engines.sh`).
 
 use std::path::{Path, PathBuf};
 use touchstone_models::engine::{EngineError, EngineKind};
@@ -10,6 +11,7 @@ use touchstone_models::golden::Golden;
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
 use touchstone_models::package::{CARD_FILE, ModelPackage, Precision};
 use touchstone_tests::shipped_models;
+use touchstone_tools::quantize::{To, convert};
 
 /// Environment variable with a folder of further packages.
 const FURTHER: &str = "TOUCHSTONE_GOLDEN";
@@ -24,15 +26,40 @@ fn tolerance(precision: Precision) -> Option<f32> {
     }
 }
 
+/// Environment variable with engines, separated by commas, that must have run something.
+const DEMANDED: &str = "TOUCHSTONE_ENGINES";
+
 #[test]
 fn every_engine_gives_the_training_frameworks_map() {
-    let mut held = 0;
-    for dir in shipped_models().into_iter().chain(further()) {
-        for kind in EngineKind::ALL {
-            held += usize::from(holds(&dir, kind));
-        }
+    let made = tempfile::tempdir().expect("a temporary folder");
+    let shipped = shipped_models();
+    let others: Vec<PathBuf> =
+        shipped.iter().flat_map(|dir| in_other_forms(dir, made.path())).collect();
+    let mut held = Vec::new();
+    for dir in shipped.into_iter().chain(others).chain(further()) {
+        held.extend(EngineKind::ALL.into_iter().filter(|kind| holds(&dir, *kind)));
     }
-    assert!(held >= 2, "only {held} packages were held to their maps");
+    let on_tract = held.iter().filter(|kind| **kind == EngineKind::Tract).count();
+    assert!(on_tract >= 2, "only {on_tract} packages were held to their maps on tract");
+    let demanded = std::env::var(DEMANDED).unwrap_or_default();
+    for name in demanded.split(',').filter(|name| !name.is_empty()) {
+        let kind: EngineKind = name.parse().expect("an engine");
+        assert!(held.contains(&kind), "{DEMANDED} demands {kind}, which ran nothing");
+    }
+}
+
+/// The package as what other engines read and smaller boards store.
+fn in_other_forms(dir: &Path, folder: &Path) -> Vec<PathBuf> {
+    let package = ModelPackage::open(dir).expect("a sound package");
+    [To::F32, To::F16]
+        .into_iter()
+        .map(|to| {
+            let name = format!("{}-{to:?}-onnx", package.id()).to_lowercase();
+            let out = folder.join(name);
+            convert(&package, to, &out).expect("one of our own graphs");
+            out
+        })
+        .collect()
 }
 
 fn further() -> Vec<PathBuf> {

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bundle, drift, eval, export, federated, import, rates, synth, train};
+use crate::{bench, bundle, drift, eval, export, federated, import, quantize, rates, synth, train};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ pub enum Command {
     Federated(federated::FederatedCommand),
     /// Turn a training run into a model package: ONNX, then the NNEF that the camera loads.
     Export(export::ExportArgs),
+    /// Make a package that ONNX Runtime reads (the camera's --engine ort), of 32 bits or 16.
+    Quantize(quantize::QuantizeArgs),
     /// Take in what others trained: a whole network as a model package, or an encoder.
     #[command(subcommand)]
     Import(import::ImportCommand),
@@ -37,6 +39,8 @@ pub enum Command {
     Bundle(bundle::BundleCommand),
     /// Measure a model package on pictures in the MVTec AD layout.
     Eval(eval::EvalArgs),
+    /// Time packages on engines, side by side in one run.
+    Bench(bench::BenchArgs),
     /// Measure stated false-reject rates on good parts of imaginary products.
     Rates(rates::RatesArgs),
     /// Measure drift warnings: false ones, and how soon a change of lamp, lens or place is told.
@@ -50,9 +54,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Train(command) => train::run(command),
         Command::Federated(command) => federated::run(command),
         Command::Export(args) => export::run(args),
+        Command::Quantize(args) => quantize::run(args),
         Command::Import(command) => import::run(command),
         Command::Bundle(command) => bundle::run(command),
         Command::Eval(args) => eval::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Rates(args) => rates::run(args),
         Command::Drift(args) => drift::run(args),
     }

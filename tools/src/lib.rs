@@ -2,6 +2,7 @@
 //! nothing in here.
 
 pub mod backbone;
+pub mod bench;
 pub mod bundle;
 pub mod cli;
 pub mod drift;
@@ -12,6 +13,7 @@ pub mod import;
 pub mod net;
 pub mod parallel;
 pub mod progress;
+pub mod quantize;
 pub mod rates;
 pub mod synth;
 pub mod train;

@@ -314,7 +314,7 @@ fn tell(args: &DoctorArgs, findings: &[Finding]) -> Ended {
             };
             let Finding { what, found, what_to_do, .. } = finding;
             let remedy = if what_to_do.is_empty() { "" } else { "; " };
-            format!("{state}  {what:<14} {found}{remedy}{what_to_do}")
+            format!("{state}  {what:<19} {found}{remedy}{what_to_do}")
         };
         lines.line(&line)?;
     }

@@ -245,8 +245,8 @@ impl fmt::Display for EngineError {
             ),
             Format { file, engine: EngineKind::Ort(_) } => write!(
                 f,
-                "{} is no ONNX, which is what engine 'ort' reads; use --engine tract, or a package whose \
-                 graphs are ONNX",
+                "{} is no ONNX, which is what engine 'ort' reads; use --engine tract, or make a package that \
+                 is: touchstone-tools quantize --precision f32",
                 file.display()
             ),
             UnknownEngine { name } => write!(

@@ -16,11 +16,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tract_core::internal::multithread::Executor;
+use tract_core::internal::{Rewriter, TypedOp};
+use tract_core::ops::array::DynSlice;
 use tract_core::prelude::*;
 use tract_nnef::internal::Framework;
 
 type Plan = Arc<TypedSimplePlan>;
 type State = TypedSimpleState;
+
+/// A graph as it was exported, without the turns and casts that its way through NNEF has added: for tools
+/// that take it apart.
+///
+/// # Errors
+/// The bytes are no NNEF, or tract cannot change the graph.
+pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
+    let mut model = tract_nnef::nnef().model_for_read(&mut Cursor::new(nnef))?;
+    fast::plain(&mut model)?;
+    // The reader leaves open where a slice begins, even if it is a number.
+    Rewriter::default()
+        .with_rule_for("slice", |_, model, node, _, op: &DynSlice| op.declutter(model, node))
+        .rewrite(&(), &mut model)?;
+    Ok(model)
+}
+
+/// A graph as this engine runs it, with its own operators where they are faster.
+///
+/// # Errors
+/// tract cannot change the graph.
+pub fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
+    fast::rewrite(&mut model)?;
+    model.into_optimized()
+}
 
 /// tract with a number of threads.
 pub struct TractEngine {
@@ -76,10 +102,7 @@ impl Engine for TractEngine {
             .map_err(|what| EngineError::Contract { file: file.to_path_buf(), what })?;
         let options = RunOptions { executor: self.executor.clone(), ..RunOptions::default() };
         let plan: Plan = caught(|| {
-            let mut model = model;
-            Ok(fast::rewrite(&mut model)
-                .and_then(|()| model.into_optimized())
-                .and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
+            Ok(optimized(model).and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
         })?
         .map_err(|e| bad(format!("{e:#}")))?;
         let state = new_state(&plan)?;

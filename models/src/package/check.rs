@@ -8,6 +8,9 @@ use crate::student_t::{LowRankPrior, PriorScale, StudentTError};
 use crate::tensor::{TensorSpec, elements};
 use std::fmt;
 
+/// What graph files end in: NNEF, which tract reads, and ONNX, which ONNX Runtime reads.
+const GRAPH_SUFFIXES: [&str; 2] = [".nnef.tar", ".onnx"];
+
 /// What is wrong with a model card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CardError {
@@ -338,10 +341,10 @@ fn check_graph(
     ensure(
         file.len() <= 64
             && !file.starts_with('.')
-            && file.ends_with(".nnef.tar")
+            && GRAPH_SUFFIXES.iter().any(|suffix| file.ends_with(suffix))
             && file.bytes().all(plain),
         &format!("{table}.file"),
-        "is not a plain file name that ends in .nnef.tar",
+        "is not a plain file name that ends in .nnef.tar or .onnx",
     )?;
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     ensure(

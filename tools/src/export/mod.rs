@@ -2,6 +2,7 @@
 //! card with calibration, and golden vectors computed by the training framework.
 
 pub mod adapted;
+pub mod as_onnx;
 pub mod blocks;
 pub mod calibrate;
 pub mod draft;

@@ -249,7 +249,13 @@ impl GraphBuilder {
         format!("{prefix}{}", self.next)
     }
 
-    fn node(&mut self, op: &str, inputs: &[&Value], attributes: Vec<pb::AttributeProto>) -> Value {
+    /// Any operator of one output.
+    pub(super) fn node(
+        &mut self,
+        op: &str,
+        inputs: &[&Value],
+        attributes: Vec<pb::AttributeProto>,
+    ) -> Value {
         let output = self.name(&format!("{}_", op.to_lowercase()));
         self.graph.node.push(pb::NodeProto {
             input: inputs.iter().map(|v| v.0.clone()).collect(),
@@ -263,7 +269,7 @@ impl GraphBuilder {
     }
 }
 
-fn ints(name: &str, values: &[i64]) -> pb::AttributeProto {
+pub(super) fn ints(name: &str, values: &[i64]) -> pb::AttributeProto {
     pb::AttributeProto {
         name: name.into(),
         ints: values.to_vec(),
@@ -272,7 +278,7 @@ fn ints(name: &str, values: &[i64]) -> pb::AttributeProto {
     }
 }
 
-fn int(name: &str, value: i64) -> pb::AttributeProto {
+pub(crate) fn int(name: &str, value: i64) -> pb::AttributeProto {
     pb::AttributeProto {
         name: name.into(),
         i: value,

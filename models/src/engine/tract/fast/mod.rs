@@ -15,7 +15,7 @@ mod product;
 mod rewrite;
 
 pub(crate) use isa::{Vectorised, vectorised};
-pub(super) use rewrite::rewrite;
+pub(super) use rewrite::{plain, rewrite};
 
 #[cfg(test)]
 mod tests;

@@ -16,13 +16,7 @@ use tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
 
 /// Puts our operators in the place of those that they do better.
 pub(in super::super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
-    // Numbers written out in the graph come in as operators that stack them.
-    model.prop_consts()?;
-    Rewriter::default()
-        .with_rule_for("cast to itself", no_cast)
-        .with_rule_for("turned result", turned_result)
-        .rewrite(&(), model)?;
-    Rewriter::default().with_rule_for("turned map", turned_map).rewrite(&(), model)?;
+    plain(model)?;
     Rewriter::default()
         .with_rule_for("along", along)
         .with_rule_for("attention", attention)
@@ -30,6 +24,17 @@ pub(in super::super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         .with_rule_for("convolution", convolution)
         .with_rule_for("behind a convolution", behind)
         .rewrite(&(), model)
+}
+
+/// Takes out what NNEF's writer and reader have added to the graph that was exported.
+pub(in super::super) fn plain(model: &mut TypedModel) -> TractResult<()> {
+    // Numbers written out in the graph come in as operators that stack them.
+    model.prop_consts()?;
+    Rewriter::default()
+        .with_rule_for("cast to itself", no_cast)
+        .with_rule_for("turned result", turned_result)
+        .rewrite(&(), model)?;
+    Rewriter::default().with_rule_for("turned map", turned_map).rewrite(&(), model)
 }
 
 /// The value that a node's input always has, if it is one number.
