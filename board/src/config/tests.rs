@@ -14,7 +14,8 @@ fn the_examples_parse() {
     let trigger = board.trigger.as_ref().unwrap();
     assert_eq!((trigger.wire.line, trigger.debounce), (17, Duration::from_micros(500)));
     let roles: Vec<OutputRole> = board.outputs.iter().map(|output| output.role).collect();
-    assert_eq!(roles, [OutputRole::Reject, OutputRole::Fault, OutputRole::Heartbeat]);
+    let all = [OutputRole::Reject, OutputRole::Fault, OutputRole::Heartbeat, OutputRole::Notice];
+    assert_eq!(roles, all);
     assert!(board.outputs.iter().find(|o| o.role == OutputRole::Fault).unwrap().fail_safe);
     let path = PathBuf::from("/dev/ttyUSB0");
     assert_eq!(board.serial, [SerialConfig { role: SerialRole::Results, path, baud: 115_200 }]);
