@@ -87,6 +87,8 @@ fn train_resume_export_and_load() {
             "64",
             "--pictures",
             &pictures,
+            "--products",
+            "24",
             "--source",
             "drawn plates",
             "--date",
