@@ -8,29 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use touchstone_chance::Random;
 
 use super::*;
-
-/// A small generator (SplitMix64), so that a seed means the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: i64) -> i64 {
-        (self.next() % n.max(1) as u64) as i64
-    }
-
-    fn percent(&mut self, chance: i64) -> bool {
-        self.below(100) < chance
-    }
-}
 
 /// Chances in percent and times in µs.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +70,7 @@ impl World {
         let mut world = Self {
             line: Line::new(config),
             config,
-            random: Random(seed),
+            random: Random::new(seed),
             trouble,
             now: 0,
             coming: BTreeMap::new(),

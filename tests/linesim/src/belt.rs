@@ -1,7 +1,8 @@
 //! The conveyor as it really moves, and what its encoder says of that.
 
+use touchstone_chance::Random;
+
 use crate::oracle::Oracle;
-use crate::random::Random;
 use crate::scenario::{LEAD_US, Mode, SPEED, TRAVEL_COUNTS, Trouble};
 
 /// The encoder is read so often.

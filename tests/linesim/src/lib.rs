@@ -13,7 +13,6 @@
 mod belt;
 pub mod oracle;
 mod output;
-pub mod random;
 pub mod scenario;
 pub mod sweep;
 pub mod tally;

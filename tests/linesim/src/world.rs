@@ -7,10 +7,10 @@ use std::collections::BinaryHeap;
 
 use touchstone::line::{Action, Event, FOREVER, Fault, Line, PartId, Verdict};
 use touchstone_board::Timestamp;
+use touchstone_chance::Random;
 
 use crate::belt::Belt;
 use crate::oracle::{Oracle, Tally, Violation};
-use crate::random::Random;
 use crate::scenario::{BURST_GAP_US, CAPTURE_US, LEAD_US, Mode, SHELL_LATE_US, SPEED, Scenario};
 
 /// A part of a burst is one of so many.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use touchstone_models::calibration::{
     CORRECTIONS, Corrections, Dependence, Enrolled, ScalarPrior, SeveralPrior,
 };
-use touchstone_models::inspector::{Expected, InspectError, Inspector, Settings, Statistics};
+use touchstone_models::inspector::{Expected, Inspector, Settings, Statistics};
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{Calibration, EmbeddingPrior, Laws, ModelCard, ScoreLaws};
 use touchstone_models::picture::Picture;
@@ -198,8 +198,7 @@ impl Job<'_> {
         laws.local.corrections = local;
         laws.image.corrections = image;
         // What maps and whole picture say together is made of both, and comes last.
-        let taught: Vec<Seen> = seen.iter().filter(|s| !s.left_out.is_empty()).cloned().collect();
-        laws.dependence = dependence(&laws, &taught)?.correlation();
+        laws.dependence = dependence(&laws, &seen)?.correlation();
         laws.joint = corrections(&laws, &seen, |e, s| e.report(s).joint.p_value)?;
         Ok(laws)
     }
@@ -238,20 +237,11 @@ impl Job<'_> {
         index: u64,
         (prompts, parts): (usize, usize),
     ) -> Result<Seen> {
-        let failed = |e: InspectError| anyhow!("calibration: {e}");
         let pictures = good_parts(self.library, self.config, index, prompts + parts)?;
-        let (taught, parts) = pictures.split_at(prompts);
-        let taken = model.take().context("the model went missing")?;
-        let mut inspector = Inspector::new(taken, taught, settings.clone()).map_err(failed)?;
-        let new: Result<Vec<_>, _> = parts.iter().map(|part| inspector.statistics(part)).collect();
-        let seen = Seen {
-            prompts,
-            left_out: inspector.left_out().collect(),
-            new: new.map_err(failed)?.concat(),
-        };
-        *model = Some(inspector.into_model());
+        let scored = score(model, settings, pictures.split_at(prompts));
+        let (left_out, new) = scored.context("calibration")?;
         self.bar.inc(1);
-        Ok(seen)
+        Ok(Seen { prompts, left_out, new })
     }
 }
 
@@ -265,10 +255,25 @@ struct Seen {
     new: Vec<Statistics>,
 }
 
-/// How the maps' and the whole picture's p-values of further good parts hang together.
-fn dependence(laws: &Laws, several: &[Seen]) -> Result<Dependence> {
+/// What the prompts of one product score, each without itself, and what its further `parts` do.
+pub(crate) fn score(
+    model: &mut Option<OnePrompt>,
+    settings: &Settings,
+    (prompts, parts): (&[Picture], &[Picture]),
+) -> Result<(Vec<Statistics>, Vec<Statistics>)> {
+    let taken = model.take().context("the model went missing")?;
+    let mut inspector = Inspector::new(taken, prompts, settings.clone())?;
+    let new = parts.iter().map(|part| inspector.statistics(part)).collect::<Result<Vec<_>, _>>()?;
+    let left_out = inspector.left_out().collect();
+    *model = Some(inspector.into_model());
+    Ok((left_out, new.concat()))
+}
+
+/// How the maps' and the whole picture's p-values of further good parts hang together, where several prompts are
+/// taught.
+fn dependence(laws: &Laws, all: &[Seen]) -> Result<Dependence> {
     let mut good = Vec::new();
-    for seen in several {
+    for seen in all.iter().filter(|seen| !seen.left_out.is_empty()) {
         let expected = Expected::new(laws, &seen.left_out, &[])?;
         good.extend(seen.new.iter().map(|new| {
             let [_, _, local, image] = expected.each(new);

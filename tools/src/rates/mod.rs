@@ -15,13 +15,12 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 use touchstone_models::engine::EngineKind;
 use touchstone_models::files::hex;
-use touchstone_models::inspector::{Expected, Inspector, PROMPTS_MAX, Settings, Statistics};
+use touchstone_models::inspector::{Expected, PROMPTS_MAX, Settings};
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{ModelCard, ModelPackage, find_model};
-use touchstone_models::picture::Picture;
 use touchstone_models::recipe::Registration;
 
-use crate::export::calibrate::{good_parts, line_config};
+use crate::export::calibrate::{good_parts, line_config, score};
 use crate::synth::Library;
 use crate::{parallel, progress};
 use figures::Row;
@@ -103,7 +102,10 @@ pub fn run(args: &RatesArgs) -> Result<()> {
                     let count = k + (further + parts) as usize;
                     let number = PRODUCTS_FIRST + number as u64;
                     let good = good_parts(&library, &config, number, count)?;
-                    scores(model, &good, (k, further as usize))
+                    let (left_out, mut further_parts) =
+                        score(model, &Settings::default(), good.split_at(k))?;
+                    let parts = further_parts.split_off(further as usize);
+                    Ok(Scores { left_out, further: further_parts, parts })
                 })?;
                 bar.inc(1);
                 let expected = Expected::new(&laws, &scores.left_out, &scores.further)?;
@@ -125,26 +127,6 @@ pub fn run(args: &RatesArgs) -> Result<()> {
             .with_context(|| format!("--plot {}", path.display()))?;
     }
     Ok(())
-}
-
-/// What good parts of one product score, the first `k` of them taught and then `further` ones to calibrate with.
-fn scores(
-    model: &mut Option<OnePrompt>,
-    good: &[Picture],
-    (k, further): (usize, usize),
-) -> Result<Scores> {
-    let (prompts, parts) = good.split_at(k);
-    let taken = model.take().context("the model went missing")?;
-    let mut inspector = Inspector::new(taken, prompts, Settings::default())?;
-    let mut parts: Vec<Statistics> = parts
-        .iter()
-        .map(|part| inspector.statistics(part))
-        .collect::<Result<Vec<_>, _>>()?
-        .concat();
-    let judged = parts.split_off(further);
-    let left_out = inspector.left_out().collect();
-    *model = Some(inspector.into_model());
-    Ok(Scores { left_out, further: parts, parts: judged })
 }
 
 /// Hash of all in a model card that the scores of parts depend on, which the laws that they are held against do not

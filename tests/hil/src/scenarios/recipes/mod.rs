@@ -87,6 +87,13 @@ pub fn set_up(bench: &mut Bench) -> Outcome<()> {
 
 /// Makes a signed bundle of a version in `folder` of the guest; its path.
 pub fn bundle(bench: &mut Bench, name: &str, version: u32, folder: &str) -> Outcome<String> {
+    let file = pack(bench, name, version, folder)?;
+    sign(bench, name, version, &file)?;
+    Ok(file)
+}
+
+/// Packs a version in `folder` of the guest, unsigned; its path.
+pub fn pack(bench: &mut Bench, name: &str, version: u32, folder: &str) -> Outcome<String> {
     let file = format!("{folder}/{name}-{version}.touchstone");
     let work = "/run/desk";
     sh(
@@ -94,12 +101,22 @@ pub fn bundle(bench: &mut Bench, name: &str, version: u32, folder: &str) -> Outc
         &format!(
             "rm -rf {work} && cp -r /data/desk/part {work} && \
          sed -i -e 's/^version = .*/version = {version}/' -e 's/^name = \"part\"/name = \"{name}\"/' \
-         {work}/recipe.toml && tar -C {work} -cf {file} . && \
-         minisign -S -W -s /data/desk/site.key -m {file} \
-         -t 'name={name} version={version} board=hil' </dev/null"
+         {work}/recipe.toml && tar -C {work} -cf {file} ."
         ),
     )?;
     Ok(file)
+}
+
+/// Signs a packed version.
+pub fn sign(bench: &mut Bench, name: &str, version: u32, file: &str) -> Outcome<()> {
+    sh(
+        bench,
+        &format!(
+            "minisign -S -W -s /data/desk/site.key -m {file} \
+         -t 'name={name} version={version} board=hil' </dev/null"
+        ),
+    )?;
+    Ok(())
 }
 
 /// Command line of an import.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{CHANGE_LIMIT, Named, bundle, import, judge, look, set_up, sh, start};
+use super::{CHANGE_LIMIT, Named, bundle, import, judge, look, pack, set_up, sh, sign, start};
 use crate::bench::{Bench, SHELL_LIMIT};
 use crate::dice::Dice;
 use crate::fail::{Outcome, must};
@@ -136,13 +136,9 @@ fn run(bench: &mut Bench) -> Outcome<()> {
 /// Puts a bundle on the stick, from its other side.
 fn fill(bench: &mut Bench, version: u32) -> Outcome<()> {
     sh(bench, "rm -rf /run/stick && mkdir /run/stick")?;
-    let file = bundle(bench, "part", version, "/run/stick")?;
-    let sign = format!(
-        "minisign -S -W -s /data/desk/site.key -m {file} -t 'name=part version={version} board=hil' \
-         </dev/null"
-    );
-    bench
-        .sh(&format!("dd if=/dev/zero bs=1M count={FILLING_MB} >> {file} 2>/dev/null && {sign}"))?;
+    let file = pack(bench, "part", version, "/run/stick")?;
+    bench.sh(&format!("dd if=/dev/zero bs=1M count={FILLING_MB} >> {file} 2>/dev/null"))?;
+    sign(bench, "part", version, &file)?;
     let partition = "$(ls /dev/vdb1 2>/dev/null || echo /dev/vdb)";
     sh(
         bench,
