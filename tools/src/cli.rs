@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, bundle, drift, eval, export, federated, import, quantize, rates, synth, train};
+use crate::{bench, bundle, calibrate, drift, eval, export, federated, import, quantize, rates, synth, train};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ pub enum Command {
     Federated(federated::FederatedCommand),
     /// Turn a training run into a model package: ONNX, then the NNEF that the camera loads.
     Export(export::ExportArgs),
+    /// Learn anew what good parts score, for a package whose graphs stay as they are.
+    Calibrate(calibrate::CalibrateArgs),
     /// Make a package that ONNX Runtime reads (the camera's --engine ort), of 32 bits or 16.
     Quantize(quantize::QuantizeArgs),
     /// Take in what others trained: a whole network as a model package, or an encoder.
@@ -54,6 +56,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Train(command) => train::run(command),
         Command::Federated(command) => federated::run(command),
         Command::Export(args) => export::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Import(command) => import::run(command),
         Command::Bundle(command) => bundle::run(command),

@@ -4,6 +4,7 @@
 pub mod backbone;
 pub mod bench;
 pub mod bundle;
+pub mod calibrate;
 pub mod cli;
 pub mod drift;
 pub mod eval;

@@ -11,9 +11,8 @@ pub struct Expected {
     pub(super) position: ScoreLaw,
     pub(super) local: ScoreLaw,
     pub(super) image: ScoreLaw,
-    /// How maps and whole picture hang together; `None` where the maps speak alone, because nothing tells how much
-    /// the whole picture of this product may vary.
-    pub(super) dependence: Option<Dependence>,
+    /// How maps and whole picture hang together.
+    pub(super) dependence: Dependence,
     /// How what they say together turned out.
     pub(super) joint: Correction,
 }
@@ -37,7 +36,7 @@ impl Expected {
             position: law(&laws.position, |s| s.position)?,
             local: law(&laws.local, |s| s.local)?,
             image: law(&laws.image, |s| s.image)?,
-            dependence: (left_out.len() >= 2).then(|| Dependence::new(laws.dependence)),
+            dependence: Dependence::new(laws.dependence),
             joint: laws.joint.among(left_out.len()).after(further.len()),
         })
     }
@@ -69,12 +68,7 @@ impl Expected {
 
     /// What the maps and the whole picture say together.
     pub(super) fn together(&self, local: Testimony, image: Testimony) -> Testimony {
-        match self.dependence {
-            Some(dependence) => {
-                let p_value = self.joint.apply(dependence.join(local.p_value, image.p_value));
-                Testimony { p_value, ..local }
-            }
-            None => local,
-        }
+        let together = self.dependence.join(local.p_value, image.p_value);
+        Testimony { p_value: self.joint.apply(together), ..local }
     }
 }

@@ -20,7 +20,7 @@ use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{DEFAULT_MODEL, ModelPackage, find_model};
 use touchstone_models::picture::Picture;
 
-use crate::export::calibrate::{good_parts, line_config};
+use crate::calibrate::{good_parts, line_config};
 use crate::synth::{Library, pictures_below};
 use crate::{parallel, progress};
 use ageing::Ageing;

@@ -7,9 +7,8 @@ use touchstone_models::engine::EngineKind;
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::{EmbeddingPrior, ModelCard, ModelPackage};
 
-use super::calibrate::{self, Learned};
 use super::nnef::from_onnx;
-use crate::synth::Library;
+use crate::calibrate::{self, Job, Learned};
 
 /// The model's id, which is the last part of `out`.
 ///
@@ -57,8 +56,7 @@ impl Graphs {
         OnePrompt::load(package, EngineKind::Tract, 1).map_err(|e| anyhow!("{e}"))
     }
 
-    /// Calibrates `card` on so many imaginary `products`. Its embedding's prior is learned from them, too, unless
-    /// it is `given`.
+    /// Calibrates `card` on imaginary products. Its embedding's prior is learned from them, too, unless it is `given`.
     ///
     /// # Errors
     /// Pictures or package cannot be used.
@@ -66,8 +64,7 @@ impl Graphs {
         &self,
         out: &Path,
         card: &mut ModelCard,
-        library: &Library,
-        (seed, products): (u64, u64),
+        job: &Job<'_>,
         given: Option<EmbeddingPrior>,
     ) -> Result<()> {
         let learned = with(out, |folder| {
@@ -77,7 +74,7 @@ impl Graphs {
                 Graphs::load(&self.write(folder, card)?)
             };
             let known = Learned::nothing(&card.encode.outputs, &card.features.pooled);
-            calibrate::fit(library, (card.input.width, seed), products, (known, given), load)
+            calibrate::fit(job, (known, given), load)
         })?;
         learned.enter(card);
         Ok(())

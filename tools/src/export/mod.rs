@@ -4,7 +4,6 @@
 pub mod adapted;
 pub mod as_onnx;
 pub mod blocks;
-pub mod calibrate;
 pub mod draft;
 pub mod golden;
 pub mod graphs;
@@ -23,13 +22,13 @@ use touchstone_models::package::{
 };
 use touchstone_models::tensor::TensorSpec;
 
+use crate::calibrate::{self, Job, Kept, Learned};
 use crate::net::levels::STRIDES;
 use crate::progress;
 use crate::synth::Library;
 use crate::train::batch::Scaling;
 use crate::train::oneprompt::adapted as adapted_run;
 use crate::train::{self, RunFolder, RunState, command_line, prior};
-use calibrate::Learned;
 use draft::Graphs;
 use graphs::Sizes;
 
@@ -52,6 +51,10 @@ pub struct ExportArgs {
     /// Imaginary products to calibrate on. Fewer are quicker and make worse rates.
     #[arg(long, default_value_t = calibrate::PRODUCTS)]
     pub products: u64,
+    /// Append what the products' parts score to this file, and do not look again at what is in it: a calibration can
+    /// be stopped and gone on with.
+    #[arg(long, value_name = "FILE", requires = "pictures")]
+    pub keep: Option<PathBuf>,
     /// Prior of whole pictures, from `train prior`. Left out: it is learned from the imaginary products.
     #[arg(long, requires = "pictures")]
     pub prior: Option<PathBuf>,
@@ -121,7 +124,10 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         let library = Library::open(pictures, progress::decoding())?;
         let prior = args.prior.as_ref();
         let prior = prior.map(|path| prior::read(path, card.embedding.mu0.len())).transpose()?;
-        graphs.calibrate(&args.out, &mut card, &library, (state.seed, args.products), prior)?;
+        let kept = Kept::open(args.keep.as_deref())?;
+        let (side, seed) = (card.input.width, state.seed);
+        let job = Job { library: &library, side, seed, products: args.products, kept: &kept };
+        graphs.calibrate(&args.out, &mut card, &job, prior)?;
     }
     let package = graphs.write(&args.out, card)?;
     golden::write(&args.out.join("golden"), args.size, exported.map_of)?;

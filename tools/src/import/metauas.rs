@@ -14,7 +14,7 @@ use touchstone_models::package::{
 
 use super::checkpoint::Checkpoint;
 use super::efficientnet;
-use crate::export::calibrate::{self, Learned};
+use crate::calibrate::{self, Job, Kept, Learned};
 use crate::export::draft::{self, Graphs};
 use crate::export::{FUSION, golden};
 use crate::progress;
@@ -40,6 +40,9 @@ pub struct MetauasArgs {
     /// Imaginary products to calibrate on. Fewer are quicker and make worse rates.
     #[arg(long, default_value_t = calibrate::PRODUCTS)]
     pub products: u64,
+    /// Append what the products' parts score to this file, and do not look again at what is in it.
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
     /// Where the checkpoint comes from, with licence, for the model card; repeatable.
     #[arg(long, required = true)]
     pub source: Vec<String>,
@@ -75,7 +78,10 @@ pub fn run(args: &MetauasArgs) -> Result<()> {
 
     let mut card = card(&id, args);
     let library = Library::open(&args.pictures, progress::decoding())?;
-    graphs.calibrate(&args.out, &mut card, &library, (args.seed, args.products), None)?;
+    let kept = Kept::open(args.keep.as_deref())?;
+    let (side, seed) = (card.input.width, args.seed);
+    let job = Job { library: &library, side, seed, products: args.products, kept: &kept };
+    graphs.calibrate(&args.out, &mut card, &job, None)?;
     let package = graphs.write(&args.out, card)?;
     let model = Graphs::load(&package)?;
     golden::write(&args.out.join("golden"), args.size, |query, prompt| {

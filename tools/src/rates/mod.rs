@@ -4,7 +4,6 @@
 //! good parts judged. What share of them has a p-value below a rate is what the rate really is.
 
 mod figures;
-mod kept;
 mod plot;
 
 use std::io::Write;
@@ -12,19 +11,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use sha2::{Digest, Sha256};
 use touchstone_models::engine::EngineKind;
-use touchstone_models::files::hex;
 use touchstone_models::inspector::{Expected, PROMPTS_MAX, Settings};
 use touchstone_models::oneprompt::OnePrompt;
-use touchstone_models::package::{ModelCard, ModelPackage, find_model};
+use touchstone_models::package::{ModelPackage, find_model};
 use touchstone_models::recipe::Registration;
 
-use crate::export::calibrate::{good_parts, line_config, score};
+use crate::calibrate::{Kept, Scores, Series, good_parts, line_config, score, scored_by};
 use crate::synth::Library;
 use crate::{parallel, progress};
 use figures::Row;
-use kept::{Kept, Scores, Series};
 
 /// Number of the first product: far from those that calibration and training see.
 const PRODUCTS_FIRST: u64 = 1 << 44;
@@ -89,7 +85,7 @@ pub fn run(args: &RatesArgs) -> Result<()> {
     let config = line_config(side, args.seed);
     let kept = Kept::open(args.keep.as_deref())?;
     let laws = package.card().calibration.laws(Registration::Off);
-    let model = scored_by(package.card())?;
+    let model = scored_by(package.card(), Registration::Off, &library)?;
     let mut rows = Vec::new();
     for &k in &args.k {
         let bar = progress::bar(args.products, &format!("k = {k}"));
@@ -98,9 +94,9 @@ pub fn run(args: &RatesArgs) -> Result<()> {
         let series = Series { model: model.clone(), k, further, parts, seed };
         let products =
             parallel::map(args.products as usize, args.workers, begin, |model, number| {
+                let number = PRODUCTS_FIRST + number as u64;
                 let scores = kept.or_judge(&series, number, || {
                     let count = k + (further + parts) as usize;
-                    let number = PRODUCTS_FIRST + number as u64;
                     let good = good_parts(&library, &config, number, count)?;
                     let (left_out, mut further_parts) =
                         score(model, &Settings::default(), good.split_at(k))?;
@@ -127,13 +123,4 @@ pub fn run(args: &RatesArgs) -> Result<()> {
             .with_context(|| format!("--plot {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Hash of all in a model card that the scores of parts depend on, which the laws that they are held against do not
-/// belong to.
-fn scored_by(card: &ModelCard) -> Result<String> {
-    let laws = card.calibration.laws(Registration::Off);
-    let graphs = (&card.encode.sha256, &card.segment.sha256);
-    let all = serde_json::to_vec(&(graphs, &card.fusion, &card.embedding, laws.level, laws.reach))?;
-    Ok(hex(&Sha256::digest(all)))
 }

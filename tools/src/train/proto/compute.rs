@@ -7,7 +7,7 @@ use touchstone_models::package::{ModelPackage, find_model};
 use touchstone_models::picture::Picture;
 
 use super::features::{FeatureSet, ProductFeatures};
-use crate::export::calibrate::line_config;
+use crate::calibrate::line_config;
 use crate::synth::{Library, Scene, Source, SynthConfig};
 use crate::{parallel, progress};
 

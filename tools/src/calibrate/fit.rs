@@ -15,6 +15,7 @@ use touchstone_models::picture::Picture;
 use touchstone_models::recipe::Registration;
 use touchstone_models::tensor::TensorSpec;
 
+use super::kept::{Kept, Scores, Series, scored_by};
 use crate::progress;
 use crate::synth::{Geometry, Library, Light, SynthConfig};
 use crate::train::prior;
@@ -115,37 +116,52 @@ pub(crate) fn line_config(size: u32, seed: u64) -> SynthConfig {
     }
 }
 
-/// Fits the card's priors on so many imaginary `products`; the embedding's is learned from them unless it is
-/// given. `load` opens the package with what is known so far, which begins as `known`.
+/// What laws are learned from.
+pub struct Job<'a> {
+    /// What products are made of.
+    pub library: &'a Library,
+    /// Of their pictures, in pixels.
+    pub side: u32,
+    /// Chooses them.
+    pub seed: u64,
+    /// How many are taught with one prompt; further ones are with several.
+    pub products: u64,
+    /// What parts scored already.
+    pub kept: &'a Kept,
+}
+
+/// Fits the card's priors on imaginary products; the embedding's is learned from them unless it is given. `load`
+/// opens the package with what is known so far, which begins as `known`.
+///
+/// # Errors
+/// Too few products, pictures that make none, or a package that cannot be opened.
 pub fn fit(
-    library: &Library,
-    (size, seed): (u32, u64),
-    products: u64,
+    job: &Job<'_>,
     (mut known, given): (Learned, Option<EmbeddingPrior>),
     load: impl Fn(&Learned) -> Result<OnePrompt>,
 ) -> Result<Learned> {
+    let products = job.products;
     ensure!(
         (PRODUCTS_MIN..=SEVERAL_FIRST).contains(&products),
         "{products} products to calibrate on: at least {PRODUCTS_MIN} are needed"
     );
-    let several_products = products * SEVERAL_SHARE.0 / SEVERAL_SHARE.1;
-    let config = line_config(size, seed);
+    let config = line_config(job.side, job.seed);
     let learned = if given.is_some() { 0 } else { products };
-    let bar = progress::bar(learned + (products + several_products) * 2, "calibrate");
-    let draw = |index| good_parts(library, &config, index, PARTS + 1);
+    let bar = progress::bar(learned + (products + job.several()) * 2, "calibrate");
+    let draw = |index| good_parts(job.library, &config, index, PARTS + 1);
     known.embedding = match given {
         Some(embedding) => embedding,
         None => embedding(&mut load(&known)?, (0..products).map(draw), &bar)?,
     };
     let usual = known.calibration.usual;
     known.calibration.registered = Some(Laws { reach: Some(REGISTERED_REACH), ..usual });
-    let job = Job { library, config: &config, products, several_products, bar: &bar };
+    let calibrator = Calibrator { job, config: &config, bar: &bar };
     // One after the other, because both are written to the same place.
     let models = [load(&known)?, load(&known)?];
     let [usual, registered] = std::thread::scope(|scope| {
         let [a, b] = models;
-        let registered = scope.spawn(|| job.laws(b, REGISTRATION));
-        let usual = job.laws(a, Registration::Off);
+        let registered = scope.spawn(|| calibrator.laws(b, REGISTRATION));
+        let usual = calibrator.laws(a, Registration::Off);
         let panicked = || Err(anyhow!("calibration: a thread died"));
         [usual, registered.join().unwrap_or_else(|_| panicked())]
     });
@@ -154,26 +170,30 @@ pub fn fit(
     Ok(known)
 }
 
-/// What laws are fitted on.
-struct Job<'a> {
-    library: &'a Library,
+impl Job<'_> {
+    /// How many products are taught with several prompts.
+    fn several(&self) -> u64 {
+        self.products * SEVERAL_SHARE.0 / SEVERAL_SHARE.1
+    }
+}
+
+/// A job under way.
+struct Calibrator<'a> {
+    job: &'a Job<'a>,
     config: &'a SynthConfig,
-    /// How many are taught with one prompt.
-    products: u64,
-    /// How many further products are taught with several prompts.
-    several_products: u64,
     bar: &'a indicatif::ProgressBar,
 }
 
-impl Job<'_> {
+impl Calibrator<'_> {
     /// The laws of good parts that are registered so.
     fn laws(&self, model: OnePrompt, registration: Registration) -> Result<Laws> {
         let settings = Settings { registration, ..Settings::default() };
         let mut laws = model.card().calibration.laws(registration);
         let mut model = Some(model);
         // Where position peaks lie is known first, from products of its own: maps are joined by it.
-        let first = (self.products / LEVEL_SHARE).min(LEVEL_PRODUCTS);
-        let first_several = (self.several_products / LEVEL_SHARE).min(LEVEL_SEVERAL);
+        let (products, several_products) = (self.job.products, self.job.several());
+        let first = (products / LEVEL_SHARE).min(LEVEL_PRODUCTS);
+        let first_several = (several_products / LEVEL_SHARE).min(LEVEL_SEVERAL);
         let one = self.one(&mut model, &settings, 0..first)?;
         let kind = (&LEVEL_PROMPTS[..], LEVEL_PARTS);
         let several = self.several(&mut model, &settings, 0..first_several, kind)?;
@@ -182,9 +202,9 @@ impl Job<'_> {
         let calibration = Calibration { usual: laws, registered: Some(laws) };
         model = Some(usual.recalibrated(calibration));
 
-        let one = self.one(&mut model, &settings, first..self.products)?;
+        let one = self.one(&mut model, &settings, first..products)?;
         let kind = (&SEVERAL_PROMPTS[..], SEVERAL_PARTS);
-        let numbers = first_several..self.several_products;
+        let numbers = first_several..several_products;
         let several = self.several(&mut model, &settings, numbers, kind)?;
         laws.change = fitted("change", &one, &several, |s| s.change)?;
         laws.position = fitted("position", &one, &several, |s| s.position)?;
@@ -237,11 +257,22 @@ impl Job<'_> {
         index: u64,
         (prompts, parts): (usize, usize),
     ) -> Result<Seen> {
-        let pictures = good_parts(self.library, self.config, index, prompts + parts)?;
-        let scored = score(model, settings, pictures.split_at(prompts));
-        let (left_out, new) = scored.context("calibration")?;
+        let card = model.as_ref().context("the model went missing")?.card();
+        let series = Series {
+            model: scored_by(card, settings.registration, self.job.library)?,
+            k: prompts,
+            further: 0,
+            parts: parts as u64,
+            seed: self.job.seed,
+        };
+        let scores = self.job.kept.or_judge(&series, index, || {
+            let pictures = good_parts(self.job.library, self.config, index, prompts + parts)?;
+            let scored = score(model, settings, pictures.split_at(prompts));
+            let (left_out, parts) = scored.context("calibration")?;
+            Ok(Scores { left_out, further: Vec::new(), parts })
+        })?;
         self.bar.inc(1);
-        Ok(Seen { prompts, left_out, new })
+        Ok(Seen { prompts, left_out: scores.left_out, new: scores.parts })
     }
 }
 
@@ -269,11 +300,10 @@ pub(crate) fn score(
     Ok((left_out, new.concat()))
 }
 
-/// How the maps' and the whole picture's p-values of further good parts hang together, where several prompts are
-/// taught.
+/// How the maps' and the whole picture's p-values of further good parts hang together.
 fn dependence(laws: &Laws, all: &[Seen]) -> Result<Dependence> {
     let mut good = Vec::new();
-    for seen in all.iter().filter(|seen| !seen.left_out.is_empty()) {
+    for seen in all {
         let expected = Expected::new(laws, &seen.left_out, &[])?;
         good.extend(seen.new.iter().map(|new| {
             let [_, _, local, image] = expected.each(new);

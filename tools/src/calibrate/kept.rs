@@ -9,12 +9,18 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use touchstone_models::files::hex;
 use touchstone_models::inspector::Statistics;
+use touchstone_models::package::ModelCard;
+use touchstone_models::recipe::Registration;
+
+use crate::synth::Library;
 
 /// What scores belong to: two measurements that differ in any of it are not one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Series {
-    /// Of all in the model package that scores depend on.
+    /// Of all that scores depend on in the model package and the pictures: [`scored_by`].
     pub model: String,
     /// Good parts taught.
     pub k: usize,
@@ -52,13 +58,31 @@ impl Scores {
 struct Line {
     #[serde(flatten)]
     series: Series,
-    product: usize,
+    product: u64,
     scores: Scores,
+}
+
+/// Hash of all in a model card that the scores of parts that are registered so depend on, which the laws that they
+/// are held against do not belong to, and of what the products are made of.
+///
+/// # Errors
+/// None that a sound card has.
+pub fn scored_by(
+    card: &ModelCard,
+    registration: Registration,
+    library: &Library,
+) -> Result<String> {
+    let laws = card.calibration.laws(registration);
+    let graphs = (&card.encode.sha256, &card.segment.sha256);
+    let pictures = (library.scenes.len(), library.textures.len(), library.things.len());
+    let level = (laws.level, laws.reach, registration);
+    let all = serde_json::to_vec(&(graphs, &card.fusion, &card.embedding, level, pictures))?;
+    Ok(hex(&Sha256::digest(all)))
 }
 
 /// Products already judged, and where further ones are written.
 pub struct Kept {
-    known: HashMap<(Series, usize), Scores>,
+    known: HashMap<(Series, u64), Scores>,
     file: Option<Mutex<File>>,
 }
 
@@ -82,7 +106,7 @@ impl Kept {
             if !text.ends_with('\n') {
                 break;
             }
-            let line: Line = serde_json::from_str(&text).context("no file of `rates --keep`")?;
+            let line: Line = serde_json::from_str(&text).context("no file of kept scores")?;
             ensure!(line.scores.belong_to(&line.series), "broken scores");
             known.insert((line.series, line.product), line.scores);
             sound += text.len() as u64;
@@ -101,7 +125,7 @@ impl Kept {
     pub fn or_judge(
         &self,
         series: &Series,
-        product: usize,
+        product: u64,
         judge: impl FnOnce() -> Result<Scores>,
     ) -> Result<Scores> {
         if let Some(known) = self.known.get(&(series.clone(), product)) {
