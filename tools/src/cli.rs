@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, bundle, calibrate, drift, eval, export, federated, import, quantize, rates, synth, train};
+use crate::{
+    bench, bundle, calibrate, drift, eval, export, federated, import, quantize, rates, synth, train,
+};
 
 /// Makes, measures and exports the models that the camera runs.
 #[derive(Debug, Parser)]

@@ -74,14 +74,14 @@ impl Tile {
     /// tile has of the false-reject rate, as a probability.
     pub(super) fn enrol(
         model: &mut OnePrompt,
-        prompts: Vec<EnrolledPrompt>,
+        (prompts, elsewhere): (Vec<EnrolledPrompt>, Vec<Vec<f64>>),
         masks: Masks,
         cut: Cut,
         (laws, prior): (Laws, &LowRankPrior),
         share: f64,
     ) -> Result<Tile, InspectError> {
         let positions = enrol_positions(&prompts, laws.reach)?;
-        let embeddings = Embeddings::new(&prompts, prior.clone());
+        let embeddings = Embeddings::new(&prompts, elsewhere, prior.clone());
         let image = embeddings.posterior()?;
         let known = (&positions, &embeddings);
         let left_out = leave_one_out(model, &prompts, known, (&masks, &laws), &cut)?;
@@ -102,6 +102,11 @@ impl Tile {
             left_out,
             further: Vec::new(),
         })
+    }
+
+    /// Embeddings of the whole pictures of the prompts.
+    pub(super) fn embeddings(&self) -> Vec<Vec<f32>> {
+        self.prompts.iter().map(|prompt| prompt.features.pooled().to_vec()).collect()
     }
 
     /// `[local, image]` statistics of the further good parts, and those that the prompts would have had if they
