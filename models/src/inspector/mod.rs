@@ -150,6 +150,11 @@ impl Inspector {
         Ok(FurtherGood::of_parts(&parts.collect::<Result<Vec<_>, _>>()?))
     }
 
+    /// How long the posteriors of all prompts took to build, encoding and leaving out aside, in microseconds.
+    pub fn posterior_us(&self) -> u64 {
+        self.tiles.iter().map(|tile| tile.posterior_us).sum()
+    }
+
     /// What the good parts taught here look like as a whole, for other cameras; `camera` is this one's name.
     ///
     /// # Errors

@@ -43,6 +43,8 @@ pub(super) struct Tile {
     /// Of good parts that are no prompts.
     further: Vec<Statistics>,
     levels: Levels,
+    /// How long its posteriors took to build, in microseconds.
+    pub(super) posterior_us: u64,
     /// The query's pooled features in f64, kept to spare an allocation per part.
     pooled: Vec<f64>,
 }
@@ -80,9 +82,11 @@ impl Tile {
         (laws, prior): (Laws, &LowRankPrior),
         share: f64,
     ) -> Result<Tile, InspectError> {
+        let start = Instant::now();
         let positions = enrol_positions(&prompts, laws.reach)?;
         let embeddings = Embeddings::new(&prompts, elsewhere, prior.clone());
-        let image = embeddings.posterior()?;
+        let (position, image) = (positions.posterior()?, embeddings.posterior()?);
+        let posterior_us = super::micros_since(start);
         let known = (&positions, &embeddings);
         let left_out = leave_one_out(model, &prompts, known, (&masks, &laws), &cut)?;
         let expected = Expected::new(&laws, &left_out.scores, &[])?;
@@ -92,7 +96,8 @@ impl Tile {
             cut,
             laws,
             masks,
-            position: positions.posterior()?,
+            position,
+            posterior_us,
             pooled: vec![0.0; image.dim()],
             image,
             levels: levels(&expected, share),

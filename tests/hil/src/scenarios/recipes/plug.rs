@@ -28,6 +28,8 @@ const FILLING_MB: u32 = 4;
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a stick may take to come or to go.
 const PLUG_LIMIT: Duration = Duration::from_secs(60);
+/// A line that has said nothing for so long has given up on the stick, however slowly instructions are translated.
+const SILENT_FOR: Duration = Duration::from_secs(6);
 /// How long nothing may change before it is what the line holds when nothing is plugged in.
 const USUAL_FOR: Duration = Duration::from_secs(3);
 /// When the stick is pulled: so long after what was waited for, at most.
@@ -184,7 +186,8 @@ fn settled(bench: &mut Bench, heard: usize) -> Outcome<bool> {
         }
         // It may just be at the end of copying; then the line says so before the stick's going is noticed.
         let gone = bench.agent.sh("grep -c ^/dev/sd /proc/mounts", SHELL_LIMIT)?.code != 0;
-        if gone && !tried && started.elapsed() > Duration::from_secs(2) {
+        let last = lines[heard..].last().map_or(started, |line| line.at.max(started));
+        if gone && !tried && last.elapsed() > SILENT_FOR {
             return Ok(false);
         }
         must(started.elapsed() < CHANGE_LIMIT, || "the installation has no end".to_owned())?;
