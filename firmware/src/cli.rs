@@ -479,6 +479,54 @@ pub enum RecipeCommand {
         #[allow(missing_docs)]
         model: ModelArgs,
     },
+    /// Write down what this camera's good parts look like as a whole, for cameras that judge the same product
+    Posterior {
+        /// Recipe folder or bundle; with a store NAME or NAME@VERSION
+        #[arg(value_name = "RECIPE")]
+        recipe: PathBuf,
+        /// Name of this camera, by which it can be taken out again
+        #[arg(long, value_name = "NAME")]
+        camera: String,
+        /// File to write, a few kB
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        model: ModelArgs,
+    },
+    /// Have a recipe know what good parts look like to other cameras, as a new version
+    Merge {
+        /// Recipe folder; with a store NAME
+        #[arg(value_name = "RECIPE")]
+        recipe: PathBuf,
+        /// What `recipe posterior` wrote there
+        #[arg(value_name = "FILE", required = true)]
+        posteriors: Vec<PathBuf>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        model: ModelArgs,
+    },
+    /// Take what another camera gave out of a recipe, as a new version
+    Unmerge {
+        /// Recipe folder; with a store NAME
+        #[arg(value_name = "RECIPE")]
+        recipe: PathBuf,
+        /// Name of the camera
+        #[arg(value_name = "CAMERA")]
+        camera: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        store: StoreArgs,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        model: ModelArgs,
+    },
     /// Show who changed what, when and from where
     Log {
         /// One JSON object per entry on standard output

@@ -121,6 +121,7 @@ pub fn settings_of(recipe: &Recipe) -> Settings {
         tiles: recipe.card.tiles,
         ignore: recipe.ignore.clone(),
         further: recipe.card.further_good.clone(),
+        elsewhere: recipe.elsewhere.clone(),
     }
 }
 
@@ -155,6 +156,7 @@ pub fn inspect_failure(error: InspectError) -> Failure {
         | InspectError::RegionOfInterest(_)
         | InspectError::IgnoreSize { .. }
         | InspectError::AllIgnored
+        | InspectError::Elsewhere(_)
         | InspectError::FurtherTiles { .. } => Failure::usage(error),
         InspectError::Model(_)
         | InspectError::Prompt { .. }

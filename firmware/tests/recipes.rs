@@ -58,6 +58,46 @@ fn bundle(
 }
 
 #[test]
+fn cameras_tell_each_other_what_good_parts_look_like() {
+    let (desk, pair) = desk();
+    // Another camera has seen the third part.
+    desk.run("teach --model ./tiny --name part --out there c.png").ends(0);
+    let wrote = desk.run("recipe posterior there --model ./tiny --camera line-2 --out c.good");
+    assert!(wrote.ends(0).out.contains("1 good parts as camera 'line-2' sees them"), "{wrote:?}");
+    desk.run("recipe posterior there --model ./tiny --camera ../x --out x.good")
+        .fails(2, &["camera '../x'"]);
+    let merged = desk.run("recipe merge folder c.good --model ./tiny");
+    let said = "version 2 in folder: 2 good parts of its own, 1 of other cameras";
+    assert!(merged.ends(0).out.contains(said), "{merged:?}");
+    let shown = desk.run("recipe show folder --json");
+    assert_eq!(shown.ends(0).json()[0]["elsewhere"], serde_json::json!([["line-2", 1]]));
+    desk.run("recipe merge folder c.good --model ./tiny")
+        .fails(2, &["c.good", "'line-2'", "twice"]);
+    // It goes along in a bundle, and judges there.
+    let (name, ..) = bundle(&desk, &pair, 7, "x", |_| ());
+    desk.run(&format!("recipe import {name} --store s --keys keys --board x --model ./tiny"))
+        .ends(0);
+    let shown = desk.run("recipe show part --store s --json");
+    assert_eq!(shown.ends(0).json()[0]["elsewhere"], serde_json::json!([["line-2", 1]]));
+    let out = desk.run("recipe unmerge part line-2 --store s --model ./tiny");
+    assert!(
+        out.ends(0).out.contains("version 8 in store s: 2 good parts of its own, 0 of"),
+        "{out:?}"
+    );
+    let log = desk.run("recipe log --store s");
+    assert!(log.ends(0).out.contains("unmerged"), "{log:?}");
+    desk.run("recipe unmerge part line-2 --store s --model ./tiny").fails(2, &["no other camera"]);
+    // Other weights, other embeddings: refused, and the recipe is as it was.
+    let mut broken = fs::read(desk.path("c.good")).unwrap();
+    broken[60] ^= 1;
+    desk.write("broken.good", broken);
+    desk.run("recipe merge part broken.good --store s --model ./tiny").fails(2, &["checksum"]);
+    desk.run(&format!("recipe merge {name} c.good --model ./tiny")).fails(2, &["signed as it is"]);
+    let list = desk.run("recipe list --store s --json");
+    assert_eq!(list.json()[0]["current"].as_u64(), Some(8));
+}
+
+#[test]
 fn a_store_takes_what_is_taught_and_signed_and_every_step_can_be_undone() {
     let (desk, pair) = desk();
     let taught = desk.run("teach --model ./tiny --name part --store s --golden-fail bad.png a.png");

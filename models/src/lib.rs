@@ -12,6 +12,7 @@ pub mod files;
 pub mod fusion;
 pub mod golden;
 pub mod html;
+pub mod image_posterior;
 pub mod inspector;
 pub mod map;
 pub mod oneprompt;

@@ -4,6 +4,7 @@
 //! recipe.toml       name, version, model, thresholds, timing
 //! prompts/*.png     1 to 32 good parts, in the order of their names
 //! ignore.png        optional: white where nothing is to be judged
+//! elsewhere.good    optional: what good parts look like to other cameras, as a whole
 //! golden/pass/*.png optional: parts that must pass, for the test before activation
 //! golden/fail/*.png optional: parts that must be rejected
 //! ```
@@ -25,6 +26,7 @@ pub use further::{FURTHER_MAX, FurtherGood};
 pub use golden::Golden;
 
 use crate::files;
+use crate::image_posterior::{IMAGE_POSTERIOR_BYTES_MAX, ImagePosterior};
 use crate::package::ModelPackage;
 use crate::picture::{self, Picture};
 use sha2::{Digest, Sha256};
@@ -46,6 +48,7 @@ pub const RECIPE_FILE: &str = "recipe.toml";
 
 const PROMPTS: &str = "prompts";
 const IGNORE_FILE: &str = "ignore.png";
+const ELSEWHERE_FILE: &str = "elsewhere.good";
 const GOLDEN_PASS: &str = "golden/pass";
 const GOLDEN_FAIL: &str = "golden/fail";
 
@@ -61,6 +64,8 @@ pub struct Recipe {
     pub prompts: Vec<Picture>,
     /// Pixels that are not judged.
     pub ignore: Option<IgnoreMask>,
+    /// What whole pictures of good parts look like to other cameras.
+    pub elsewhere: Option<ImagePosterior>,
     /// Parts that must pass. Where they lie, because most users never load them.
     pub golden_pass: Vec<Golden>,
     /// Parts that must be rejected.
@@ -81,8 +86,9 @@ pub struct IgnoreMask {
 impl Recipe {
     /// A recipe from its card and good parts; checks all of it.
     pub fn new(card: RecipeCard, prompts: Vec<Picture>) -> Result<Recipe, RecipeError> {
+        let (golden_pass, golden_fail) = (Vec::new(), Vec::new());
         let recipe =
-            Recipe { card, prompts, ignore: None, golden_pass: vec![], golden_fail: vec![] };
+            Recipe { card, prompts, ignore: None, elsewhere: None, golden_pass, golden_fail };
         recipe.check()?;
         Ok(recipe)
     }
@@ -105,12 +111,13 @@ impl Recipe {
             Ok(false) => None,
             _ => Some(IgnoreMask::from_picture(&Picture::open(&ignore_file)?)),
         };
+        let elsewhere = read_elsewhere(&dir.join(ELSEWHERE_FILE))?;
         let golden = |folder| {
             let files = list_pngs(&dir.join(folder), GOLDEN_MAX)?;
             Ok::<_, RecipeError>(files.into_iter().map(Golden::File).collect())
         };
         let (golden_pass, golden_fail) = (golden(GOLDEN_PASS)?, golden(GOLDEN_FAIL)?);
-        let recipe = Recipe { card, prompts, ignore, golden_pass, golden_fail };
+        let recipe = Recipe { card, prompts, ignore, elsewhere, golden_pass, golden_fail };
         recipe.check()?;
         Ok(recipe)
     }
@@ -130,7 +137,7 @@ impl Recipe {
     }
 
     /// The first bytes of a SHA-256 over the model's hash and everything here that decides a verdict
-    /// (card, good parts, mask): whoever reads it sees that nothing was changed.
+    /// (card, good parts, mask, what others saw): whoever reads it sees that nothing was changed.
     ///
     /// # Errors
     /// The card cannot be written as TOML.
@@ -145,6 +152,9 @@ impl Recipe {
         }
         for ignored in self.ignore.iter().flat_map(|mask| &mask.ignored) {
             hash.update([u8::from(*ignored)]);
+        }
+        if let Some(elsewhere) = &self.elsewhere {
+            hash.update(elsewhere.emit());
         }
         let mut first = [0; 8];
         first.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
@@ -214,6 +224,9 @@ impl Recipe {
                 mask.ignored.iter().flat_map(|&i| [if i { 255 } else { 0 }; 3]).collect();
             let mask = Picture::from_rgb8(mask.width, mask.height, grey)?;
             files.push((IGNORE_FILE.to_owned(), picture::encode_png(&mask)?));
+        }
+        if let Some(elsewhere) = &self.elsewhere {
+            files.push((ELSEWHERE_FILE.to_owned(), elsewhere.emit()));
         }
         for (folder, golden) in [(GOLDEN_PASS, &self.golden_pass), (GOLDEN_FAIL, &self.golden_fail)]
         {
@@ -287,6 +300,16 @@ fn sync(dir: &Path) -> Result<(), RecipeError> {
     fs::File::open(dir)
         .and_then(|d| d.sync_all())
         .map_err(|e| RecipeError::Write { file: dir.to_path_buf(), why: e.to_string() })
+}
+
+/// What other cameras saw, if the file is there.
+fn read_elsewhere(file: &Path) -> Result<Option<ImagePosterior>, RecipeError> {
+    let unread = |why: String| RecipeError::Read { file: file.to_path_buf(), why };
+    match files::read_limited(file, IMAGE_POSTERIOR_BYTES_MAX) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(unread(e.to_string())),
+        Ok(bytes) => ImagePosterior::parse(&bytes).map(Some).map_err(|e| unread(e.to_string())),
+    }
 }
 
 fn read_card(dir: &Path) -> Result<RecipeCard, RecipeError> {

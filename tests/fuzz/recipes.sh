@@ -6,11 +6,11 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-900}
 [ $# -gt 0 ] && shift
-for target in ${*:-bundle recipe_toml png_prompt push}; do
+for target in ${*:-bundle recipe_toml png_prompt push elsewhere}; do
     case $target in
         bundle) length=16384 ;;
         recipe_toml) length=2500 ;;
-        png_prompt | push) length=4096 ;;
+        png_prompt | push | elsewhere) length=4096 ;;
         *) echo "recipes.sh: no target '$target' of recipes" >&2; exit 2 ;;
     esac
     found=fuzz/found/$target

@@ -35,7 +35,10 @@ pub fn run(args: &BenchArgs) -> Ended {
     let prompts: Vec<Picture> =
         (0..args.prompts).map(|n| picture(args.size, n)).collect::<Result<_, _>>()?;
     let profile = if args.operators { profile(&mut loaded.model, args)? } else { Vec::new() };
+    let teaching = Instant::now();
     let mut inspector = session::inspector(loaded.model, &prompts, Settings::default())?;
+    let teach_ms = teaching.elapsed().as_secs_f64() * 1000.0;
+    let posterior_ms = inspector.posterior_us() as f64 / 1000.0;
 
     let mut times: [Latency; STAGES.len()] = Default::default();
     let warm_up = (args.runs / 10).max(1);
@@ -91,7 +94,7 @@ pub fn run(args: &BenchArgs) -> Ended {
         let result = json!({
             "model": names.model, "hash": loaded.package.hash(), "engine": engine.to_string(),
             "threads": threads, "precision": loaded.package.card().precision, "picture": args.size, "prompts": args.prompts, "runs": args.runs,
-            "latency_us": stages, "parts_per_s": per_s,
+            "teach_ms": teach_ms, "posterior_ms": posterior_ms, "latency_us": stages, "parts_per_s": per_s,
             "cpu_percent": machine.cpu_percent, "peak_memory_kb": machine.peak_memory_kb,
             "first_verdict_s": machine.first_verdict_s, "temperature_c": machine.temperature_c,
             "clock_mhz": machine.clock_mhz,
@@ -113,6 +116,10 @@ pub fn run(args: &BenchArgs) -> Ended {
         lines.line(&format!("{stage:<12}{}", columns.join(" ")))?;
     }
     lines.line(&format!("{per_s:.1} parts per second"))?;
+    lines.line(&format!(
+        "{} taught in {teach_ms:.1} ms, their posteriors in {posterior_ms:.1} ms of it",
+        args.prompts
+    ))?;
     lines.line(&machine.text())?;
     if args.operators {
         operators(&profile, &mut lines)?;

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod doctor;
 pub mod inspect;
+mod place;
 pub mod recipe;
 pub mod run;
 pub mod teach;

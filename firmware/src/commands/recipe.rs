@@ -1,11 +1,13 @@
 //! `touchstone recipe`: look at recipes, check them, and change what a store holds.
 
+mod elsewhere;
 mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use touchstone_models::image_posterior::ImagePosterior;
 use touchstone_models::recipe::{RECIPE_FILE, Recipe};
 
 use crate::cli::{ModelArgs, RecipeCommand};
@@ -37,6 +39,15 @@ pub fn run(command: &RecipeCommand) -> Ended {
             let trust =
                 store::Trust { keys: keys.clone(), board: board.clone(), unsigned: *unsigned };
             store::import(bundle, trust, at, model)
+        }
+        RecipeCommand::Posterior { recipe, camera, out, store: at, model } => {
+            elsewhere::write(&store::file(recipe, at)?, camera, out, model)
+        }
+        RecipeCommand::Merge { recipe, posteriors, store: at, model } => {
+            elsewhere::merge(recipe, posteriors, at, model)
+        }
+        RecipeCommand::Unmerge { recipe, camera, store: at, model } => {
+            elsewhere::unmerge(recipe, camera, at, model)
         }
         RecipeCommand::Log { json, store: at } => store::log(at, *json),
     }
@@ -107,6 +118,7 @@ fn as_json(folder: &Path, recipe: &Recipe) -> serde_json::Value {
         "card": recipe.card,
         "prompts": recipe.prompts.iter().map(|p| [p.width(), p.height()]).collect::<Vec<_>>(),
         "ignore_mask": recipe.ignore.is_some(),
+        "elsewhere": recipe.elsewhere.iter().flat_map(ImagePosterior::cameras).collect::<Vec<_>>(),
         "golden_pass": recipe.golden_pass.len(),
         "golden_fail": recipe.golden_fail.len(),
     })
@@ -123,6 +135,9 @@ fn show(dir: &Path, json: bool) -> Ended {
     lines.line(card.trim_end())?;
     for (number, prompt) in (1..).zip(&recipe.prompts) {
         lines.line(&format!("# prompt {number}: {} x {}", prompt.width(), prompt.height()))?;
+    }
+    for (camera, parts) in recipe.elsewhere.iter().flat_map(ImagePosterior::cameras) {
+        lines.line(&format!("# elsewhere: {parts} good parts as camera '{camera}' sees them"))?;
     }
     lines.line(&format!(
         "# ignore mask: {}, golden parts: {} to pass, {} to fail",

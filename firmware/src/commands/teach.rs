@@ -1,6 +1,5 @@
 //! `touchstone teach`: good parts become a recipe.
 
-mod place;
 mod report;
 
 use std::path::PathBuf;
@@ -18,6 +17,7 @@ use touchstone_models::recipe::{
 };
 use touchstone_models::verdict::Decision;
 
+use super::place::Place;
 use crate::cli::{Outliers, TeachArgs};
 use crate::exit::{Ended, Failure};
 use crate::golden;
@@ -25,7 +25,6 @@ use crate::inspection::Judge;
 use crate::session;
 use crate::settings::{self, RunConfig};
 use crate::terminal::{Progress, ask};
-use place::Place;
 use report::{objection, report};
 
 /// How long the camera may take for one picture.
@@ -101,7 +100,8 @@ pub fn run(args: &TeachArgs) -> Ended {
     let golden = golden::test(&mut inspector, &recipe).map_err(|why| {
         Failure::Use(format!("{why}; nothing was written. Teach more good parts, or look at these"))
     })?;
-    let active = place.save(&recipe, &loaded.package)?;
+    let identity = session::names_of(&loaded.package, Some(&recipe)).identity;
+    let active = place.save(&recipe, "taught", identity)?;
     let Chosen { parts, others, stand_for } = &chosen;
     let stand_for = if dropped.is_empty() { stand_for.clone() } else { Vec::new() };
     let others = others.len();

@@ -4,6 +4,7 @@
 //! with `./` in front. Links, devices, sparse files, extended headers and numbers beyond octal are refused.
 
 use super::{BUNDLE_BYTES_MAX, BundleError};
+use crate::image_posterior::IMAGE_POSTERIOR_BYTES_MAX;
 use crate::picture::PICTURE_BYTES_MAX;
 use crate::recipe::{GOLDEN_MAX, PROMPTS_MAX, RECIPE_CARD_BYTES_MAX};
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use tar::{Builder, EntryType, Header};
 pub const TAR_BLOCK: u64 = 512;
 
 /// Most entries: card, mask, prompts, golden pictures of both kinds, and the folders around them.
-pub const ENTRIES_MAX: usize = 2 + PROMPTS_MAX + 2 * GOLDEN_MAX + FOLDERS.len() + 1;
+pub const ENTRIES_MAX: usize = 3 + PROMPTS_MAX + 2 * GOLDEN_MAX + FOLDERS.len() + 1;
 
 /// Longest name of a file within its folder.
 const NAME_BYTES_MAX: usize = 80;
@@ -28,6 +29,8 @@ pub enum Place {
     Card,
     /// `ignore.png`.
     Ignore,
+    /// `elsewhere.good`.
+    Elsewhere,
     /// `prompts/*.png`.
     Prompt,
     /// `golden/pass/*.png`.
@@ -42,6 +45,7 @@ impl Place {
         match path {
             "recipe.toml" => return Some(Place::Card),
             "ignore.png" => return Some(Place::Ignore),
+            "elsewhere.good" => return Some(Place::Elsewhere),
             _ => {}
         }
         let (folder, name) = path.rsplit_once('/')?;
@@ -63,6 +67,7 @@ impl Place {
     fn bytes_max(self) -> u64 {
         match self {
             Place::Card => RECIPE_CARD_BYTES_MAX,
+            Place::Elsewhere => IMAGE_POSTERIOR_BYTES_MAX,
             Place::Ignore | Place::Prompt | Place::GoldenPass | Place::GoldenFail => {
                 PICTURE_BYTES_MAX
             }

@@ -6,6 +6,11 @@
 //! methods/baypranometa.md section 4.5. Below [`MIDDLE`] the logarithms of p-values that are right exceed it
 //! exponentially with rate one; the rate that they do exceed it with, and how many do, is all that is learned, for
 //! each number of prompts.
+//!
+//! Parts of one product turn out alike, so what counts is the number of products. How far numbers of prompts really
+//! differ, beyond what so few products make them differ by chance, is estimated from them (DerSimonian and Laird's
+//! moments), and each is drawn to their mean by the rest: empirical Bayes. A single prompt has laws of another kind
+//! and stands by itself.
 
 use super::CalibrationError;
 pub use crate::package::{CORRECTIONS, Correction, Corrections};
@@ -14,7 +19,7 @@ pub use crate::package::{CORRECTIONS, Correction, Corrections};
 const MIDDLE: f64 = 0.1;
 /// p-values are told apart down to here; what lies below would weigh too much.
 const LEAST: f64 = 1e-9;
-/// What is known beforehand counts for so many parts, and for so many below [`MIDDLE`].
+/// That p-values are right, as is believed beforehand, counts for so many parts, and for so many below [`MIDDLE`].
 const PRIOR_PARTS: f64 = 100.0;
 const PRIOR_BELOW: f64 = 10.0;
 /// Bounds of what is learned.
@@ -82,41 +87,127 @@ impl Corrections {
         }
     }
 
-    /// Learns from p-values of good parts of many products, all that were taught with so many prompts together;
-    /// prompts in ascending order. Where there are few, it is what holds for all.
+    /// Learns from p-values of good parts of many products: for each number of prompts, in ascending order, those
+    /// of each product. The first number stands by itself, the others are drawn together.
     ///
     /// # Errors
     /// Another number of lists than there are corrections.
-    pub fn fit(seen: &[(usize, Vec<f64>)]) -> Result<Corrections, CalibrationError> {
-        if seen.len() != CORRECTIONS {
-            return Err(CalibrationError::TooFew);
-        }
-        let all: Vec<f64> = seen.iter().flat_map(|(_, p_values)| p_values).copied().collect();
-        let common = Correction::NONE.learn(&all);
-        let mut corrections = [common; CORRECTIONS];
-        for (correction, (prompts, p_values)) in corrections.iter_mut().zip(seen) {
-            *correction = Correction { prompts: *prompts, ..common.learn(p_values) };
-        }
-        Ok(Corrections(corrections))
+    pub fn fit(seen: &[(usize, Vec<Vec<f64>>)]) -> Result<Corrections, CalibrationError> {
+        let seen: &[_; CORRECTIONS] = seen.try_into().map_err(|_| CalibrationError::TooFew)?;
+        let mut learned = seen.each_ref().map(|(_, products)| Learned::from(products));
+        Learned::draw_together(&mut learned[1..]);
+        let mut prompts = seen.iter().map(|(prompts, _)| *prompts);
+        Ok(Corrections(learned.map(|l| l.correction(prompts.next().unwrap_or(1)))))
     }
 }
 
-impl Correction {
-    /// What these p-values make of it, which is known beforehand.
-    fn learn(self, p_values: &[f64]) -> Correction {
-        let below: Vec<f64> = p_values
-            .iter()
-            .filter(|p| **p <= MIDDLE)
-            .map(|p| (MIDDLE / p.max(LEAST)).ln())
-            .collect();
-        let (count, parts) = (below.len() as f64, p_values.len() as f64);
-        let exceeded: f64 = below.iter().sum();
-        let share = (PRIOR_PARTS * self.share + count) / (PRIOR_PARTS + parts);
-        let power = (PRIOR_BELOW + count) / (PRIOR_BELOW / self.power + exceeded);
+/// What p-values below [`MIDDLE`] there are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    parts: f64,
+    below: f64,
+    /// By how much their logarithms exceed it, in all.
+    exceeded: f64,
+}
+
+impl Count {
+    fn of(p_values: &[f64]) -> Count {
+        let below = p_values.iter().filter(|p| **p <= MIDDLE);
+        let exceeded = below.map(|p| (MIDDLE / p.max(LEAST)).ln());
+        let none = Count { parts: p_values.len() as f64, ..Count::default() };
+        exceeded.fold(none, |sum, by| Count {
+            below: sum.below + 1.0,
+            exceeded: sum.exceeded + by,
+            ..sum
+        })
+    }
+
+    fn plus(self, other: Count, sign: f64) -> Count {
+        Count {
+            parts: self.parts + sign * other.parts,
+            below: self.below + sign * other.below,
+            exceeded: self.exceeded + sign * other.exceeded,
+        }
+    }
+
+    /// Logarithms of share and power.
+    fn estimate(self) -> [f64; 2] {
+        let share = (PRIOR_PARTS * MIDDLE + self.below) / (PRIOR_PARTS + self.parts);
+        let power = (PRIOR_BELOW + self.below) / (PRIOR_BELOW + self.exceeded);
+        [share.ln(), power.ln()]
+    }
+}
+
+/// What the products of one number of prompts make of a correction.
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    /// How many there are.
+    products: f64,
+    /// Logarithms of share and power.
+    estimate: [f64; 2],
+    /// Their variance, times the number of products: the jackknife's.
+    variance: [f64; 2],
+}
+
+impl Learned {
+    fn from(products: &Vec<Vec<f64>>) -> Learned {
+        let counts: Vec<Count> = products.iter().map(|p| Count::of(p)).collect();
+        let all = counts.iter().fold(Count::default(), |all, count| all.plus(*count, 1.0));
+        let without: Vec<[f64; 2]> =
+            counts.iter().map(|count| all.plus(*count, -1.0).estimate()).collect();
+        let number = counts.len() as f64;
+        let variance = [0, 1].map(|i| {
+            let mean = without.iter().map(|e| e[i]).sum::<f64>() / number;
+            (number - 1.0) * without.iter().map(|e| (e[i] - mean).powi(2)).sum::<f64>()
+        });
+        let variance = if number < 2.0 { [0.0; 2] } else { variance };
+        Learned { products: number, estimate: all.estimate(), variance }
+    }
+
+    /// Draws the estimates of several groups to their mean, as far as chance explains that they differ.
+    fn draw_together(groups: &mut [Learned]) {
+        let products: f64 = groups.iter().map(|g| g.products).sum();
+        if products == 0.0 {
+            return;
+        }
+        for i in [0, 1] {
+            // One group's own variance is poorly known: all have the same, for each product.
+            let one: f64 =
+                groups.iter().map(|g| g.variance[i] * g.products).sum::<f64>() / products;
+            if one == 0.0 {
+                continue;
+            }
+            let weighted = |weight: &dyn Fn(&Learned) -> f64| -> f64 {
+                let sum: f64 = groups.iter().map(weight).sum();
+                groups.iter().map(|g| weight(g) * g.estimate[i]).sum::<f64>() / sum
+            };
+            let precision = |g: &Learned| g.products / one;
+            let mean = weighted(&precision);
+            let spread: f64 =
+                groups.iter().map(|g| precision(g) * (g.estimate[i] - mean).powi(2)).sum();
+            let sum: f64 = groups.iter().map(precision).sum();
+            let squares: f64 = groups.iter().map(|g| precision(g).powi(2)).sum();
+            let free = groups.iter().filter(|g| g.products > 0.0).count() as f64 - 1.0;
+            let between = ((spread - free) / (sum - squares / sum)).max(0.0);
+            let between = if between.is_finite() { between } else { 0.0 };
+            let random = |g: &Learned| match g.products > 0.0 {
+                true => 1.0 / (between + one / g.products),
+                false => 0.0,
+            };
+            let mean = weighted(&random);
+            for group in groups.iter_mut() {
+                let trust = between * precision(group) / (1.0 + between * precision(group));
+                group.estimate[i] = mean + trust * (group.estimate[i] - mean);
+            }
+        }
+    }
+
+    fn correction(self, prompts: usize) -> Correction {
+        let [share, power] = self.estimate.map(f64::exp);
         Correction {
+            prompts,
             share: share.clamp(SHARE_RANGE.0, SHARE_RANGE.1),
             power: power.clamp(POWER_RANGE.0, POWER_RANGE.1),
-            ..self
         }
     }
 }
@@ -129,39 +220,68 @@ mod tests {
 
     const PROMPTS: [usize; CORRECTIONS] = [1, 3, 5, 10, 20, 32];
 
-    /// p-values that come out `x^by` where they ought to be `x`.
-    fn powers(count: usize, by: f64) -> Vec<f64> {
+    /// p-values of so many products of ten parts each that come out `x^by` where they ought to be `x`.
+    fn powers(products: usize, by: f64) -> Vec<Vec<f64>> {
         let mut next = uniform(3);
-        (0..count).map(|_| next().powf(by)).collect()
+        (0..products).map(|_| (0..10).map(|_| next().powf(by)).collect()).collect()
     }
 
     #[test]
     fn what_good_parts_scored_becomes_uniform() {
         for by in [0.8, 1.0, 2.0] {
-            let seen = PROMPTS.map(|prompts| (prompts, powers(20_000, by)));
+            let seen = PROMPTS.map(|prompts| (prompts, powers(2_000, by)));
             let corrections = Corrections::fit(&seen).expect("fit");
-            let correction = corrections.among(10);
-            for rate in [0.1, 0.01, 0.001] {
-                let p_values = powers(200_000, by);
-                let below = p_values.iter().filter(|p| correction.apply(**p) <= rate).count();
-                let ratio = below as f64 / p_values.len() as f64 / rate;
-                assert!((0.7..1.4).contains(&ratio), "{by} {rate}: {ratio}");
+            for correction in [corrections.among(10), corrections.among(1)] {
+                let p_values = powers(20_000, by).concat();
+                for rate in [0.1, 0.01, 0.001] {
+                    let below = p_values.iter().filter(|p| correction.apply(**p) <= rate).count();
+                    let ratio = below as f64 / p_values.len() as f64 / rate;
+                    assert!((0.7..1.4).contains(&ratio), "{by} {rate}: {ratio}");
+                }
             }
         }
     }
 
     #[test]
-    fn numbers_of_prompts_differ_and_few_parts_follow_all() {
-        let mut seen = PROMPTS.map(|prompts| (prompts, powers(20_000, 1.0)));
-        seen[5].1 = powers(20_000, 2.0);
-        seen[0].1 = powers(3, 1.0);
+    fn numbers_of_prompts_differ_where_their_products_say_so() {
+        let mut seen = PROMPTS.map(|prompts| (prompts, powers(2_000, 1.0)));
+        seen[5].1 = powers(2_000, 2.0);
         let corrections = Corrections::fit(&seen).expect("fit");
         let power = |prompts| corrections.among(prompts).power;
         assert!((power(5) - 1.0).abs() < 0.05 && (power(32) - 0.5).abs() < 0.05);
         assert!(power(25) < power(21) && power(25) > power(31));
-        assert!(power(1) < 0.9 && power(1) > 0.55, "of all: {}", power(1));
         assert_eq!(power(100), power(32));
         assert!(Corrections::fit(&seen[..2]).is_err());
+    }
+
+    #[test]
+    fn few_products_follow_the_others_but_for_a_single_prompt() {
+        let mut next = uniform(8);
+        // Products differ among themselves as much as they please; numbers of prompts do not.
+        let mut drawn = |products: usize| -> Vec<Vec<f64>> {
+            let by: Vec<f64> = (0..products).map(|_| 1.0 + next()).collect();
+            by.iter().map(|by| (0..12).map(|_| next().powf(*by)).collect()).collect()
+        };
+        let seen = PROMPTS.map(|prompts| (prompts, drawn(55)));
+        let alone = seen.each_ref().map(|(_, products)| Learned::from(products).estimate[1].exp());
+        let corrections = Corrections::fit(&seen).expect("fit");
+        let together = corrections.0.map(|c| c.power);
+        let spread = |powers: &[f64]| {
+            let ends = |f: fn(f64, f64) -> f64| powers.iter().copied().reduce(f).expect("some");
+            ends(f64::max) / ends(f64::min)
+        };
+        assert!(spread(&together[1..]) < 1.0 + 0.6 * (spread(&alone[1..]) - 1.0), "{alone:?}");
+        assert!((together[0] - alone[0]).abs() < 1e-12);
+        // Without a product there is what the others say; without any, that p-values are right.
+        let nothing = PROMPTS.map(|prompts| (prompts, Vec::new()));
+        let mut one = nothing.clone();
+        one[3].1 = powers(500, 2.0);
+        let of_one = Corrections::fit(&one).expect("fit");
+        assert!((of_one.among(32).power - of_one.among(10).power).abs() < 1e-12);
+        assert!((of_one.among(1).power - 1.0).abs() < 1e-12);
+        assert!(
+            (Corrections::fit(&nothing).expect("fit").among(10).apply(0.01) - 0.01).abs() < 1e-9
+        );
     }
 
     #[test]

@@ -272,23 +272,31 @@ pub(super) fn enrol_positions(
 pub(super) struct Embeddings {
     prior: LowRankPrior,
     samples: Vec<Vec<f64>>,
+    /// Of good parts that other cameras have seen.
+    elsewhere: Vec<Vec<f64>>,
 }
 
 impl Embeddings {
-    pub(super) fn new(prompts: &[EnrolledPrompt], prior: LowRankPrior) -> Self {
+    pub(super) fn new(
+        prompts: &[EnrolledPrompt],
+        elsewhere: Vec<Vec<f64>>,
+        prior: LowRankPrior,
+    ) -> Self {
         let wide = |p: &EnrolledPrompt| p.features.pooled().iter().map(|v| f64::from(*v)).collect();
-        Self { prior, samples: prompts.iter().map(wide).collect() }
+        Self { prior, samples: prompts.iter().map(wide).collect(), elsewhere }
     }
 
-    /// The posterior of all prompts.
+    /// The posterior of all prompts, and of what other cameras have seen.
     pub(super) fn posterior(&self) -> Result<LowRankPosterior, InspectError> {
-        Ok(self.prior.posterior(&self.samples)?)
+        let all: Vec<Vec<f64>> = self.samples.iter().chain(&self.elsewhere).cloned().collect();
+        Ok(self.prior.posterior(&all)?)
     }
 
-    /// What the prompts outside its `batch` say of the first one in it.
+    /// What all outside its `batch` say of the first prompt in it.
     fn statistic_without(&self, batch: &[usize]) -> Result<f64, InspectError> {
         let others = self.samples.iter().enumerate().filter(|(i, _)| !batch.contains(i));
-        let others: Vec<Vec<f64>> = others.map(|(_, sample)| sample.clone()).collect();
+        let others = others.map(|(_, sample)| sample).chain(&self.elsewhere);
+        let others: Vec<Vec<f64>> = others.cloned().collect();
         let own = batch.first().and_then(|i| self.samples.get(*i)).map_or(&[][..], Vec::as_slice);
         Ok(image_statistic(self.prior.posterior(&others)?.delta(own), own.len()))
     }

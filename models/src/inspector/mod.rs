@@ -28,10 +28,11 @@ pub use crate::calibration::TAIL_PARTS_MIN;
 use crate::calibration::{logit, score_of};
 use crate::drift::DriftWatch;
 use crate::engine::EngineError;
+use crate::image_posterior::{ImagePosterior, ImagePosteriorError};
 use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
 use crate::picture::{Picture, Rect};
-use crate::recipe::{FurtherGood, Tiles};
+use crate::recipe::{FurtherGood, Registration, Tiles};
 use crate::registration::Locator;
 use crate::tiling::Tiling;
 use crate::verdict::{Decision, FalseRejectRate, Reason, Region, Witness, WitnessReport, decide};
@@ -63,6 +64,7 @@ pub struct Inspector {
     rate: FalseRejectRate,
     smallest_px: u32,
     grid: Tiles,
+    registration: Registration,
     /// Those that are not ignored as a whole.
     tiles: Vec<Tile>,
     drift: DriftWatch,
@@ -103,6 +105,9 @@ impl Inspector {
         if cuts.is_empty() {
             return Err(InspectError::AllIgnored);
         }
+        if let Some(elsewhere) = &settings.elsewhere {
+            elsewhere.check_fits(model.card(), settings.registration, cuts.len())?;
+        }
         let share = rate.probability() / cuts.len() as f64;
         let laws = model.card().calibration.laws(settings.registration);
         let prior = model.card().embedding.prior()?;
@@ -114,8 +119,11 @@ impl Inspector {
         let tiles: Result<Vec<Tile>, InspectError> = encoded
             .into_iter()
             .zip(cuts.into_iter().zip(masks))
-            .map(|(prompts, (cut, masks))| {
-                Tile::enrol(&mut model, prompts, masks, cut, (laws, &prior), share)
+            .enumerate()
+            .map(|(look, (prompts, (cut, masks)))| {
+                let elsewhere = settings.elsewhere.as_ref().map(|e| e.samples(look));
+                let good = (prompts, elsewhere.unwrap_or_default());
+                Tile::enrol(&mut model, good, masks, cut, (laws, &prior), share)
             })
             .collect();
         let tiles = tiles?;
@@ -131,6 +139,7 @@ impl Inspector {
             looks: Vec::new(),
             joined: Vec::new(),
             places: Vec::new(),
+            registration: settings.registration,
             model,
         };
         inspector.bench.finder.reserve(inspector.model.map_size());
@@ -149,6 +158,20 @@ impl Inspector {
     ) -> Result<FurtherGood, InspectError> {
         let parts = good.into_iter().map(|part| self.statistics(part));
         Ok(FurtherGood::of_parts(&parts.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// How long the posteriors of all prompts took to build, encoding and leaving out aside, in microseconds.
+    pub fn posterior_us(&self) -> u64 {
+        self.tiles.iter().map(|tile| tile.posterior_us).sum()
+    }
+
+    /// What the good parts taught here look like as a whole, for other cameras; `camera` is this one's name.
+    ///
+    /// # Errors
+    /// A name that is none.
+    pub fn image_posterior(&self, camera: &str) -> Result<ImagePosterior, ImagePosteriorError> {
+        let looks: Vec<Vec<Vec<f32>>> = self.tiles.iter().map(Tile::embeddings).collect();
+        ImagePosterior::new(self.model.card(), self.registration, camera, &looks)
     }
 
     /// Those of `further` good parts that all others do not agree with, the strangest first, with the p-value that

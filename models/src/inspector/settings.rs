@@ -1,6 +1,7 @@
 //! What the operator sets, and what can be wrong with it.
 
 use crate::calibration::CalibrationError;
+use crate::image_posterior::{ImagePosterior, ImagePosteriorError};
 use crate::oneprompt::ModelError;
 use crate::picture::{PictureError, Rect};
 pub use crate::recipe::PROMPTS_MAX;
@@ -38,6 +39,8 @@ pub struct Settings {
     /// What good parts score that are no prompts, from [`super::Inspector::further`]: a rate of a few parts per
     /// million needs more good parts than prompts.
     pub further: FurtherGood,
+    /// What whole pictures of good parts look like to other cameras, from [`super::Inspector::image_posterior`] there.
+    pub elsewhere: Option<ImagePosterior>,
 }
 
 impl Default for Settings {
@@ -50,6 +53,7 @@ impl Default for Settings {
             tiles: Tiles::ONE,
             ignore: None,
             further: FurtherGood::default(),
+            elsewhere: None,
         }
     }
 }
@@ -108,6 +112,8 @@ pub enum InspectError {
         /// Tiles that there are scores for.
         given: usize,
     },
+    /// Good parts of other cameras that were not seen like those taught here.
+    Elsewhere(ImagePosteriorError),
     /// The model failed on a query.
     Model(ModelError),
     /// The posterior could not be built or asked.
@@ -163,6 +169,7 @@ impl fmt::Display for InspectError {
             Self::AllIgnored => {
                 f.write_str("the ignore mask covers everything that would be inspected")
             }
+            Self::Elsewhere(error) => write!(f, "good parts of other cameras: {error}"),
             Self::Model(error) => error.fmt(f),
             Self::Posterior(error) => error.fmt(f),
             Self::Calibration(error) => error.fmt(f),
@@ -175,6 +182,12 @@ impl std::error::Error for InspectError {}
 impl From<ModelError> for InspectError {
     fn from(error: ModelError) -> Self {
         Self::Model(error)
+    }
+}
+
+impl From<ImagePosteriorError> for InspectError {
+    fn from(error: ImagePosteriorError) -> Self {
+        Self::Elsewhere(error)
     }
 }
 

@@ -248,6 +248,28 @@ fn a_wrong_part_is_named_as_such() {
 }
 
 #[test]
+fn what_another_camera_saw_counts_for_the_whole_picture() {
+    let (there, _) = inspector(&[good(1), good(2), good(3)], Settings::default());
+    let elsewhere = there.image_posterior("line-2").expect("posterior");
+    assert_eq!(elsewhere.cameras().collect::<Vec<_>>(), [("line-2", 3)]);
+    let settings = Settings { elsewhere: Some(elsewhere.clone()), ..Settings::default() };
+    let image = |prompts: &[Picture], settings: Settings| {
+        let (mut i, _) = inspector(prompts, settings);
+        i.statistics(&good(9)).expect("statistics")[0].image
+    };
+    let alone = image(&[good(0)], Settings::default());
+    let together = image(&[good(0)], settings.clone());
+    let at_once = image(&[good(0), good(1), good(2), good(3)], Settings::default());
+    assert!((together - at_once).abs() < 1e-9, "{together} {at_once}");
+    assert!((together - alone).abs() > 1e-3, "{together} {alone}");
+    // What was given can be taken back.
+    assert_eq!(elsewhere.unmerge("line-2"), Ok(None));
+    let tiled = Settings { tiles: Tiles { columns: 2, rows: 1 }, ..settings };
+    let refused = Inspector::new(model().0, &[good(0)], tiled);
+    assert!(matches!(refused.err(), Some(InspectError::Elsewhere(_))));
+}
+
+#[test]
 fn several_prompts_calibrate_and_the_alike_one_is_chosen() {
     // Two variants of one product: each is good, neither is like the other.
     let variant = |seed| part(seed, 64, 64, Some(Rect { x: 4, y: 4, w: 20, h: 20 }));

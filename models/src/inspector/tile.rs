@@ -43,6 +43,8 @@ pub(super) struct Tile {
     /// Of good parts that are no prompts.
     further: Vec<Statistics>,
     levels: Levels,
+    /// How long its posteriors took to build, in microseconds.
+    pub(super) posterior_us: u64,
     /// The query's pooled features in f64, and what of them no prompt explains: memory that is kept, because the
     /// frame loop allocates nothing of its own.
     pooled: Vec<f64>,
@@ -79,15 +81,17 @@ impl Tile {
     /// tile has of the false-reject rate, as a probability.
     pub(super) fn enrol(
         model: &mut OnePrompt,
-        prompts: Vec<EnrolledPrompt>,
+        (prompts, elsewhere): (Vec<EnrolledPrompt>, Vec<Vec<f64>>),
         masks: Masks,
         cut: Cut,
         (laws, prior): (Laws, &LowRankPrior),
         share: f64,
     ) -> Result<Tile, InspectError> {
+        let start = Instant::now();
         let positions = enrol_positions(&prompts, laws.reach)?;
-        let embeddings = Embeddings::new(&prompts, prior.clone());
-        let image = embeddings.posterior()?;
+        let embeddings = Embeddings::new(&prompts, elsewhere, prior.clone());
+        let (position, image) = (positions.posterior()?, embeddings.posterior()?);
+        let posterior_us = super::micros_since(start);
         let known = (&positions, &embeddings);
         let left_out = leave_one_out(model, &prompts, known, (&masks, &laws), &cut)?;
         let expected = Expected::new(&laws, &left_out.scores, &[])?;
@@ -97,7 +101,8 @@ impl Tile {
             cut,
             laws,
             masks,
-            position: positions.posterior()?,
+            position,
+            posterior_us,
             pooled: vec![0.0; image.dim()],
             rest: Vec::with_capacity(image.dim()),
             spare: Vec::new(),
@@ -109,6 +114,11 @@ impl Tile {
             left_out,
             further: Vec::new(),
         })
+    }
+
+    /// Embeddings of the whole pictures of the prompts.
+    pub(super) fn embeddings(&self) -> Vec<Vec<f32>> {
+        self.prompts.iter().map(|prompt| prompt.features.pooled().to_vec()).collect()
     }
 
     /// `[local, image]` statistics of the further good parts, and those that the prompts would have had if they

@@ -5,6 +5,7 @@ use super::{
     RecipeError,
 };
 use crate::bundle::{self, BundleError, Member, Place};
+use crate::image_posterior::{ImagePosterior, ImagePosteriorError};
 use crate::picture::Picture;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -35,6 +36,7 @@ struct Found {
     prompts: Vec<(String, Picture)>,
     pixels: PixelBudget,
     ignore: Option<IgnoreMask>,
+    elsewhere: Option<ImagePosterior>,
     golden_pass: Vec<(String, Golden)>,
     golden_fail: Vec<(String, Golden)>,
 }
@@ -102,6 +104,13 @@ impl Found {
                 self.card = Some(RecipeCard::parse(&text).map_err(|e| e.in_file(&inside))?);
             }
             Place::Ignore => self.ignore = Some(IgnoreMask::from_picture(&picture(all()?)?)),
+            Place::Elsewhere => {
+                let read = |e: ImagePosteriorError| RecipeError::Read {
+                    file: inside.clone(),
+                    why: e.to_string(),
+                };
+                self.elsewhere = Some(ImagePosterior::parse(&all()?).map_err(read)?);
+            }
             Place::Prompt if self.prompts.len() == PROMPTS_MAX => return crowd(PROMPTS_MAX),
             Place::Prompt => {
                 let prompt = self.pixels.spend(picture(all()?)?)?;
@@ -140,6 +149,7 @@ impl Found {
             card: self.card.ok_or_else(missing)?,
             prompts: sorted(self.prompts),
             ignore: self.ignore,
+            elsewhere: self.elsewhere,
             golden_pass: sorted(self.golden_pass),
             golden_fail: sorted(self.golden_fail),
         };

@@ -24,6 +24,13 @@ fn picture(seed: u32) -> Picture {
     Picture::from_rgb8(24, 20, rgb).unwrap()
 }
 
+fn elsewhere() -> ImagePosterior {
+    let mut card = crate::testing::tiny_card();
+    card.encode.sha256 = "3c".repeat(32);
+    let looks = [vec![vec![0.25; 4]; 3]];
+    ImagePosterior::new(&card, Registration::Any, "line-2", &looks).unwrap()
+}
+
 fn recipe() -> Recipe {
     Recipe::new(card(), vec![picture(3), picture(1), picture(2)]).unwrap()
 }
@@ -43,6 +50,7 @@ fn a_recipe_comes_back_as_it_was() {
     let mut recipe = recipe();
     recipe.ignore =
         Some(IgnoreMask { width: 24, height: 20, ignored: (0..480).map(|i| i % 7 == 0).collect() });
+    recipe.elsewhere = Some(elsewhere());
     recipe.golden_fail = vec![Golden::File(golden)];
     let target = dir.path().join("cap");
     recipe.save(&target).unwrap();
@@ -50,6 +58,12 @@ fn a_recipe_comes_back_as_it_was() {
     assert_eq!(back.card, recipe.card);
     assert_eq!(back.prompts, recipe.prompts, "lossless and in order");
     assert_eq!(back.ignore, recipe.ignore);
+    assert_eq!(back.elsewhere, recipe.elsewhere);
+    let alone = Recipe { elsewhere: None, ..recipe.clone() };
+    assert_ne!(recipe.identity("m"), alone.identity("m"), "it decides with the others");
+    fs::write(target.join(ELSEWHERE_FILE), b"TSGOOD01 and no more").unwrap();
+    let said = Recipe::open(&target).unwrap_err().to_string();
+    assert!(said.contains("elsewhere.good") && said.contains("checksum"), "{said}");
     assert_eq!(back.golden_pass.len(), 0);
     assert_eq!(back.golden_fail[0].open().unwrap(), picture(9));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside");

@@ -8,8 +8,13 @@
 use super::StudentTError;
 use super::planes::{Nearest, Planes};
 
-/// Rows of cells that are looked at, at least, or all if there are fewer.
-const ROWS: usize = 16;
+/// Rows of cells of all prompts together that are looked at. Ten prompts' rows of 64 cells are 3,840 residuals for a
+/// covariance of 32 dimensions, and each is looked for in all other prompts: their number is what building costs.
+const ROWS: usize = 64;
+/// Rows of one prompt, at least (or all if there are fewer) and at most.
+const ROWS_OF_ONE: (usize, usize) = (4, 16);
+/// Neighbouring rows are looked for together: most of what they are compared with is the same.
+const TOGETHER: usize = 2;
 
 /// For each ordered pair of prompts and each sampled cell of the first: the nearest cell of the second.
 #[derive(Debug, Clone)]
@@ -31,9 +36,12 @@ impl PairTable {
         (width, height): (usize, usize),
         reach: usize,
     ) -> Result<Self, StudentTError> {
-        let step = (height / ROWS).max(1);
-        let rows = (step / 2..height).step_by(step);
-        let sampled: Vec<usize> = rows.clone().flat_map(|y| y * width..(y + 1) * width).collect();
+        let rows = (ROWS / planes.len().max(1)).clamp(ROWS_OF_ONE.0, ROWS_OF_ONE.1);
+        let step = (height * TOGETHER / rows).max(TOGETHER);
+        let first = (step - TOGETHER) / 2;
+        let groups = (first..height).step_by(step).map(|y| y..(y + TOGETHER).min(height));
+        let sampled: Vec<usize> =
+            groups.clone().flat_map(|rows| rows.start * width..rows.end * width).collect();
         let mut found = Nearest::new(width, height);
         let mut nearest = Vec::with_capacity(planes.len() * planes.len() * sampled.len());
         for (i, first) in planes.iter().enumerate() {
@@ -42,10 +50,12 @@ impl PairTable {
                     nearest.extend(sampled.iter().map(|_| (f32::INFINITY, 0)));
                     continue;
                 }
-                for y in rows.clone() {
-                    found.search(first, y..y + 1, std::slice::from_ref(second), reach)?;
-                    let own = first.lengths_of(y).iter().zip(found.found(y));
-                    nearest.extend(own.map(|(q, (rest, place))| (q + rest, place as u32)));
+                for rows in groups.clone() {
+                    found.search(first, rows.clone(), std::slice::from_ref(second), reach)?;
+                    for y in rows {
+                        let own = first.lengths_of(y).iter().zip(found.found(y));
+                        nearest.extend(own.map(|(q, (rest, place))| (q + rest, place as u32)));
+                    }
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! Patch features of a picture laid out for searching: one plane per feature and row, so that neighbouring cells
 //! lie in one register.
 
+#![allow(clippy::needless_range_loop)]
+
 use super::StudentTError;
 use super::whiten::Whitener;
 use crate::engine::tract::{Vectorised, vectorised};
@@ -77,28 +79,31 @@ impl Vectorised for Load<'_> {
         let (width, dim, margin, stride) = (*width, *dim, *margin, *stride);
         let planes = values.chunks_exact_mut(dim * stride).zip(lengths.chunks_exact_mut(stride));
         for ((planes, lengths), rows) in planes.zip(self.rows.chunks_exact(width * dim)) {
-            for (x, patch) in rows.chunks_exact(dim).enumerate() {
-                for (plane, value) in planes.chunks_exact_mut(stride).zip(patch) {
-                    plane[margin + x] = *value;
+            for x in 0..width {
+                let patch = &rows[x * dim..][..dim];
+                for d in 0..dim {
+                    planes[d * stride + margin + x] = patch[d];
                 }
             }
             match self.whitener {
                 Whitener::Diagonal(factors) => {
-                    for (plane, factor) in planes.chunks_exact_mut(stride).zip(factors) {
-                        plane.iter_mut().for_each(|v| *v *= factor);
+                    for d in 0..dim {
+                        scale(&mut planes[d * stride..][..stride], factors[d]);
                     }
                 }
                 Whitener::LowRank { directions, gains } => {
                     // The directions are orthonormal: taking one off leaves the others' shares. Lengths are
                     // not known yet; their place holds the share of one direction.
                     let share = &mut *lengths;
-                    for (unit, gain) in directions.chunks_exact(dim).zip(gains) {
+                    for r in 0..gains.len() {
+                        let unit = &directions[r * dim..][..dim];
                         share.fill(0.0);
-                        for (plane, u) in planes.chunks_exact(stride).zip(unit) {
-                            add_scaled::<FUSED>(share, plane, *u);
+                        for d in 0..dim {
+                            add_scaled::<FUSED>(share, &planes[d * stride..][..stride], unit[d]);
                         }
-                        for (plane, u) in planes.chunks_exact_mut(stride).zip(unit) {
-                            add_scaled::<FUSED>(plane, share, -gain * u);
+                        for d in 0..dim {
+                            let plane = &mut planes[d * stride..][..stride];
+                            add_scaled::<FUSED>(plane, share, -gains[r] * unit[d]);
                         }
                     }
                 }
@@ -106,19 +111,36 @@ impl Vectorised for Load<'_> {
             lengths.fill(f32::INFINITY);
             let own = &mut lengths[margin..margin + width];
             own.fill(0.0);
-            for plane in planes.chunks_exact(stride) {
-                for (sum, v) in own.iter_mut().zip(&plane[margin..]) {
-                    *sum += v * v;
-                }
+            for d in 0..dim {
+                add_squares::<FUSED>(own, &planes[d * stride + margin..][..width]);
             }
         }
     }
 }
 
+// By index: an iterator's methods are functions without the instruction set, and where the optimiser leaves one
+// standing it is called for every number.
+
+#[inline(always)]
+fn scale(values: &mut [f32], factor: f32) {
+    for i in 0..values.len() {
+        values[i] *= factor;
+    }
+}
+
+#[inline(always)]
+fn add_squares<const FUSED: bool>(sums: &mut [f32], values: &[f32]) {
+    let values = &values[..sums.len()];
+    for i in 0..sums.len() {
+        sums[i] = multiply_add::<FUSED>(values[i], values[i], sums[i]);
+    }
+}
+
 #[inline(always)]
 fn add_scaled<const FUSED: bool>(sums: &mut [f32], values: &[f32], factor: f32) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum = multiply_add::<FUSED>(*value, factor, *sum);
+    let values = &values[..sums.len()];
+    for i in 0..sums.len() {
+        sums[i] = multiply_add::<FUSED>(values[i], factor, sums[i]);
     }
 }
 
@@ -200,7 +222,8 @@ impl Vectorised for Search<'_> {
     fn run<const LANES: usize, const FUSED: bool>(self) {
         let Search { nearest, query, rows, references, reach } = self;
         let cells = query.width * query.height;
-        for (number, reference) in references.iter().enumerate() {
+        for number in 0..references.len() {
+            let reference = &references[number];
             // A row of the reference is fetched once for all rows of the query that look at it.
             for there in 0..reference.height {
                 let near = reference.rows_near(there, reach);
@@ -268,12 +291,13 @@ impl Line<'_> {
         for x in (0..*filled).step_by(LANES) {
             let dots =
                 dots::<LANES, FUSED, R, N>((rows, margin + x), (self.bank, from + x), self.query);
-            for (r, dots) in dots.iter().enumerate() {
+            for r in 0..R {
                 let at = (y + r) * *filled + x;
                 let least = least[at..].first_chunk_mut::<LANES>();
                 let place = place[at..].first_chunk_mut::<LANES>();
                 let (Some(least), Some(place)) = (least, place) else { return N };
-                for (n, dots) in dots.iter().enumerate() {
+                for n in 0..N {
+                    let dots = &dots[r][n];
                     let column = from + x + n;
                     let Some(lengths) = self.lengths[column..].first_chunk::<LANES>() else {
                         return N;

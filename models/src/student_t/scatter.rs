@@ -1,5 +1,7 @@
 //! The scatter matrix of many residuals.
 
+#![allow(clippy::needless_range_loop)]
+
 use crate::engine::tract::{Vectorised, vectorised};
 
 /// Residuals that are added at once, so that the matrix is read and written a quarter as often.
@@ -71,11 +73,13 @@ impl Vectorised for Flush<'_> {
         let (a, rest) = block.split_at(dim);
         let (b, rest) = rest.split_at(dim);
         let (c, d) = rest.split_at(dim);
-        for (i, row) in sums.chunks_exact_mut(dim).enumerate() {
+        // By index, for the reason given in `planes.rs`.
+        let d = &d[..dim];
+        for i in 0..dim {
             let (ai, bi, ci, di) = (a[i], b[i], c[i], d[i]);
-            let columns = a[i..].iter().zip(&b[i..]).zip(c[i..].iter().zip(&d[i..]));
-            for (sum, ((a, b), (c, d))) in row[i..].iter_mut().zip(columns) {
-                *sum += (ai * a + bi * b) + (ci * c + di * d);
+            let row = &mut sums[i * dim..][..dim];
+            for j in i..dim {
+                row[j] += (ai * a[j] + bi * b[j]) + (ci * c[j] + di * d[j]);
             }
         }
     }

@@ -340,13 +340,13 @@ fn corrections(
     of: impl Fn(&Expected, &Statistics) -> f64,
 ) -> Result<Corrections> {
     let mut all = std::iter::once(1).chain(SEVERAL_PROMPTS).map(|k| (k, Vec::new()));
-    let mut all: [(usize, Vec<f64>); CORRECTIONS] =
+    let mut all: [(usize, Vec<Vec<f64>>); CORRECTIONS] =
         std::array::from_fn(|_| all.next().unwrap_or_default());
     for product in seen {
         let expected = Expected::new(laws, &product.left_out, &[])?;
         let own = all.iter_mut().find(|(prompts, _)| *prompts == product.prompts);
         let (_, p_values) = own.context("a number of prompts without a correction")?;
-        p_values.extend(product.new.iter().map(|new| of(&expected, new)));
+        p_values.push(product.new.iter().map(|new| of(&expected, new)).collect());
     }
     Ok(Corrections::fit(&all)?)
 }

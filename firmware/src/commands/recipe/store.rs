@@ -18,7 +18,7 @@ use crate::store::audit::Entry;
 use crate::store::{KEEP_DEFAULT, Origin, Selector, Staged, Store};
 use crate::terminal::Lines;
 
-const TAKEN_UP: &str =
+pub(super) const TAKEN_UP: &str =
     "a line that runs takes it up at its next start, or with the serial command recipe activate";
 
 /// Who is believed.
@@ -33,7 +33,7 @@ fn usage<T>(result: Result<T, crate::store::StoreError>) -> Result<T, Failure> {
 }
 
 /// The store that the arguments name, with the configuration that it comes from.
-fn open(at: &StoreArgs) -> Result<(Store, Option<RunConfig>), Failure> {
+pub(super) fn open(at: &StoreArgs) -> Result<(Store, Option<RunConfig>), Failure> {
     if let Some(root) = &at.store {
         return Ok((usage(Store::open(root, KEEP_DEFAULT))?, None));
     }

@@ -186,10 +186,10 @@ impl Block<'_> {
     ) {
         // SAFETY: the caller's.
         unsafe {
-            for (m, sums) in sums.into_iter().enumerate().take(rows.saturating_sub(row)) {
-                for (v, sum) in sums.into_iter().enumerate() {
+            for m in 0..M.min(rows.saturating_sub(row)) {
+                for v in 0..V {
                     let at = self.first + (row + m) * self.width + x + v * L::COUNT;
-                    sum.store(self.target.at(at));
+                    sums[m][v].store(self.target.at(at));
                 }
             }
         }

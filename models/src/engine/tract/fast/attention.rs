@@ -5,7 +5,7 @@
 use super::convolution::tensor_for;
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
-use super::product::{Panels, Target, at_least, shared, with_scratch};
+use super::product::{Panels, Target, add_products, at_least, load_all, shared, with_scratch};
 use tract_core::internal::*;
 
 /// Which way round a matrix lies.
@@ -188,8 +188,7 @@ impl Kernel for Scratched<'_> {
             for total in &mut sums_row[..width] {
                 *total = 1.0 / *total;
             }
-            let shares: [L; V] =
-                std::array::from_fn(|v| L::load(sums_row.as_ptr().add(v * L::COUNT)));
+            let shares: [L; V] = load_all(places(sums_row), 0);
             let (values, columns) = part.values;
             let from = places(weights);
             for (block, values) in values.chunks_exact(key_count * M).enumerate() {
@@ -234,13 +233,7 @@ unsafe fn strided_sums<L: Lanes, const M: usize, const V: usize>(
     unsafe {
         let mut sums: [[L; V]; M] = [[L::splat(0.0); V]; M];
         for tap in 0..taps {
-            let values: [L; V] = std::array::from_fn(|v| L::load(places[v].add(tap * stride)));
-            for (m, row) in sums.iter_mut().enumerate() {
-                let weight = L::splat(*weights.add(tap * M + m));
-                for (sum, value) in row.iter_mut().zip(values) {
-                    *sum = weight.mul_add(value, *sum);
-                }
-            }
+            add_products(&mut sums, weights.add(tap * M), load_all(places, tap * stride));
         }
         sums
     }

@@ -283,12 +283,15 @@ impl Full<'_> {
                 std::array::from_fn(|v| self.input.as_ptr().add(self.places[v].0 as usize));
             for (block, weights) in op.weights.data().chunks_exact(per_block).enumerate() {
                 let first = block * M;
-                let start: [L; M] = std::array::from_fn(|m| L::splat(op.bias[first + m]));
+                let mut start = [L::splat(0.0); M];
+                for m in 0..M {
+                    start[m] = L::splat(op.bias[first + m]);
+                }
                 let sums = sums::<L, M, V>(weights.as_ptr(), &op.taps, from, start);
-                for (m, row) in sums.into_iter().enumerate().take(channels - first) {
-                    for (sum, place) in row.into_iter().zip(self.places) {
-                        let at = (first + m) * plane + place.1 as usize;
-                        finish(sum, self.added, op.relu, self.target, at);
+                for m in 0..M.min(channels - first) {
+                    for v in 0..V {
+                        let at = (first + m) * plane + self.places[v].1 as usize;
+                        finish(sums[m][v], self.added, op.relu, self.target, at);
                     }
                 }
             }
@@ -341,8 +344,9 @@ impl Kernel for Depthwise<'_> {
                     std::array::from_fn(|v| from(&places[v]));
                 let [row] =
                     sums::<L, 1, DEPTHWISE_REGISTERS>(weights.as_ptr(), &op.taps, from, start);
-                for (sum, place) in row.into_iter().zip(places) {
-                    finish(sum, self.added, op.relu, self.target, first + place.1 as usize);
+                for v in 0..DEPTHWISE_REGISTERS {
+                    let at = first + places[v].1 as usize;
+                    finish(row[v], self.added, op.relu, self.target, at);
                 }
             }
             for place in groups.remainder() {

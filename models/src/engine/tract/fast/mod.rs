@@ -5,6 +5,8 @@
 //! This is the one place of the models' crate with unsafe code: registers of an instruction set, memory
 //! that no other operator has written yet, and threads that write to different places of one tensor.
 #![allow(unsafe_code)]
+// Loops over registers are written by index on purpose; see [`product::load_all`].
+#![allow(clippy::needless_range_loop)]
 
 mod along;
 mod attention;

@@ -76,19 +76,59 @@ pub(super) unsafe fn sums<L: Lanes, const M: usize, const V: usize>(
 ) -> [[L; V]; M] {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums: [[L; V]; M] = std::array::from_fn(|m| [start[m]; V]);
+        let mut sums = [[start[0]; V]; M];
+        for m in 0..M {
+            sums[m] = [start[m]; V];
+        }
         let mut weights = weights;
         for &tap in taps {
-            let values: [L; V] = std::array::from_fn(|v| L::load(places[v].add(tap as usize)));
-            for (m, row) in sums.iter_mut().enumerate() {
-                let weight = L::splat(*weights.add(m));
-                for (sum, value) in row.iter_mut().zip(values) {
-                    *sum = weight.mul_add(value, *sum);
-                }
-            }
+            add_products(&mut sums, weights, load_all(places, tap as usize));
             weights = weights.add(M);
         }
         sums
+    }
+}
+
+/// A register from `offset` behind each place.
+///
+/// Here and below are plain loops: what a closure calls is compiled without the kernel's instruction set, and unless
+/// the optimiser happens to take the closure apart in time, every load becomes a call, five times slower in all.
+///
+/// # Safety
+/// So many values lie there. The instruction set is there.
+#[inline(always)]
+pub(super) unsafe fn load_all<L: Lanes, const V: usize>(
+    places: [*const f32; V],
+    offset: usize,
+) -> [L; V] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut values = [L::splat(0.0); V];
+        for v in 0..V {
+            values[v] = L::load(places[v].add(offset));
+        }
+        values
+    }
+}
+
+/// Adds the products of `M` weights with `values`.
+///
+/// # Safety
+/// So many weights lie there. The instruction set is there.
+#[inline(always)]
+pub(super) unsafe fn add_products<L: Lanes, const M: usize, const V: usize>(
+    sums: &mut [[L; V]; M],
+    weights: *const f32,
+    values: [L; V],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        for m in 0..M {
+            let weight = L::splat(*weights.add(m));
+            for v in 0..V {
+                sums[m][v] = weight.mul_add(values[v], sums[m][v]);
+            }
+        }
     }
 }
 

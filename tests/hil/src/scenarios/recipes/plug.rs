@@ -28,6 +28,10 @@ const FILLING_MB: u32 = 4;
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a stick may take to come or to go.
 const PLUG_LIMIT: Duration = Duration::from_secs(60);
+/// A line that has said nothing for so long has given up on the stick, however slowly instructions are translated.
+const SILENT_FOR: Duration = Duration::from_secs(6);
+/// How long nothing may change before it is what the line holds when nothing is plugged in.
+const USUAL_FOR: Duration = Duration::from_secs(3);
 /// When the stick is pulled: so long after what was waited for, at most.
 const PULL_WITHIN: Duration = Duration::from_millis(2500);
 
@@ -74,7 +78,7 @@ fn run(bench: &mut Bench) -> Outcome<()> {
     must(done.code == 0, || format!("import ended with {}: {}", done.code, done.text))?;
     start(bench)?;
     judge(bench)?;
-    let usual = quiet(bench)?;
+    let usual = usual(bench)?;
     let mut active: Named = ("part".to_owned(), 1);
     let (mut found, mut installed) = (Vec::new(), 0);
     for round in 1..=rounds {
@@ -182,7 +186,8 @@ fn settled(bench: &mut Bench, heard: usize) -> Outcome<bool> {
         }
         // It may just be at the end of copying; then the line says so before the stick's going is noticed.
         let gone = bench.agent.sh("grep -c ^/dev/sd /proc/mounts", SHELL_LIMIT)?.code != 0;
-        if gone && !tried && started.elapsed() > Duration::from_secs(2) {
+        let last = lines[heard..].last().map_or(started, |line| line.at.max(started));
+        if gone && !tried && last.elapsed() > SILENT_FOR {
             return Ok(false);
         }
         must(started.elapsed() < CHANGE_LIMIT, || "the installation has no end".to_owned())?;
@@ -204,6 +209,22 @@ fn quiet(bench: &mut Bench) -> Outcome<Quiet> {
         mounts: mounts.text.trim().to_owned(),
         parts: only(parts.text, ".part"),
     })
+}
+
+/// What the line holds when it has nothing to do: the same for [`USUAL_FOR`], because a look may fall on a file that
+/// is open for a moment.
+fn usual(bench: &mut Bench) -> Outcome<Quiet> {
+    let started = Instant::now();
+    let (mut usual, mut since) = (quiet(bench)?, Instant::now());
+    while since.elapsed() < USUAL_FOR {
+        must(started.elapsed() < PLUG_LIMIT, || format!("never quiet, last {usual:?}"))?;
+        thread::sleep(LOOK);
+        let now = quiet(bench)?;
+        if now != usual {
+            (usual, since) = (now, Instant::now());
+        }
+    }
+    Ok(usual)
 }
 
 fn until_quiet(bench: &mut Bench, usual: &Quiet) -> Outcome<Quiet> {

@@ -1,10 +1,8 @@
-//! Where a taught recipe goes: a folder of its own, or a store.
+//! Where a recipe goes that was taught or changed here: a folder of its own, or a store.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use touchstone_models::files::hex;
-use touchstone_models::package::ModelPackage;
 use touchstone_models::recipe::{RECIPE_FILE, Recipe};
 
 use crate::cli::TeachArgs;
@@ -94,8 +92,13 @@ impl Place {
         }
     }
 
-    /// Puts the recipe there; whether it is judged by from now on.
-    pub(super) fn save(&self, recipe: &Recipe, package: &ModelPackage) -> Result<bool, Failure> {
+    /// Puts the recipe there, which the audit says was `done`; whether it is judged by from now on.
+    pub(super) fn save(
+        &self,
+        recipe: &Recipe,
+        done: &str,
+        identity: Option<String>,
+    ) -> Result<bool, Failure> {
         match self {
             Self::Folder(dir) => {
                 recipe.save(dir).map_err(Failure::usage)?;
@@ -106,9 +109,9 @@ impl Place {
                 let sha256 = staged.version.sha256.clone();
                 store.commit(staged).map_err(Failure::usage)?;
                 let mut entry =
-                    Entry::new("taught", "shell").about(&recipe.card.name, recipe.card.version);
+                    Entry::new(done, "shell").about(&recipe.card.name, recipe.card.version);
                 entry.sha256 = Some(sha256);
-                entry.identity = recipe.identity(package.hash()).ok().map(|bytes| hex(&bytes));
+                entry.identity = identity;
                 store.record(&entry);
                 Ok(true)
             }
