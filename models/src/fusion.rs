@@ -4,7 +4,7 @@
 //! This is the map that `--maps` writes, that overlays show and that pixel metrics measure. The
 //! decision does not read it: it is made from the witnesses' own statistics, each calibrated.
 
-use crate::map::Map;
+use crate::map::{Map, Resampler};
 use crate::package::FusionConstants;
 use serde::{Deserialize, Serialize};
 
@@ -30,37 +30,57 @@ pub fn position_level(ratio: f32, usual: f64) -> f32 {
     if relative.is_finite() { (relative / (1.0 + relative)) as f32 } else { 1.0 }
 }
 
-/// Joins the maps, at the size of the change map; all values in 0..1 give values in 0..1.
-///
-/// `nearest` and `position` may be of any size; they are joined with each other at the finer of
-/// their sizes and brought up bilinearly once, because powers at full size would cost more than
-/// the whole position witness.
-pub fn fuse(constants: &FusionConstants, change: &Map, nearest: &Map, position: &Map) -> Map {
-    let (width, height) = (nearest.width.max(position.width), nearest.height.max(position.height));
-    let (nearest, position) = (nearest.resize(width, height), position.resize(width, height));
-    let FusionConstants {
-        rule, change_weight: wc, nearest_weight: wn, position_weight: wp, ..
-    } = *constants;
-    let coarse = |(n, p): (&f32, &f32)| match rule {
-        FusionRule::NoisyOr => spared(*n, wn) * spared(*p, wp),
-        FusionRule::WeightedMean => wn * n + wp * p,
-    };
-    let companion = Map {
-        width,
-        height,
-        values: nearest.values.iter().zip(&position.values).map(coarse).collect(),
-    };
-    let mut fused = companion.resize(change.width, change.height);
-    let total = wc + wn + wp;
-    for (value, c) in fused.values.iter_mut().zip(&change.values) {
-        let joined = match rule {
-            FusionRule::NoisyOr => 1.0 - spared(*c, wc) * *value,
-            FusionRule::WeightedMean if total > 0.0 => (wc * c + *value) / total,
-            FusionRule::WeightedMean => 0.0,
-        };
-        *value = joined.clamp(0.0, 1.0);
+/// Joins maps; keeps its buffers, so that a part costs no memory of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Fuser {
+    resampler: Resampler,
+    nearest: Map,
+    /// The position map, then what it and the nearest-neighbour map say together.
+    companion: Map,
+    /// The same at the size of the change map.
+    wide: Map,
+}
+
+impl Fuser {
+    /// Joins the maps in the place of the change map; all values in 0..1 give values in 0..1.
+    ///
+    /// `nearest` and `position` may be of any size; they are joined with each other at the finer of
+    /// their sizes and brought up bilinearly once, because powers at full size would cost more than
+    /// the whole position witness.
+    pub(crate) fn fuse(
+        &mut self,
+        constants: &FusionConstants,
+        change: &mut Map,
+        nearest: &Map,
+        position: &Map,
+    ) {
+        let size = (nearest.width.max(position.width), nearest.height.max(position.height));
+        self.resampler.resize(nearest, size, &mut self.nearest);
+        self.resampler.resize(position, size, &mut self.companion);
+        let FusionConstants {
+            rule,
+            change_weight: wc,
+            nearest_weight: wn,
+            position_weight: wp,
+            ..
+        } = *constants;
+        for (p, n) in self.companion.values.iter_mut().zip(&self.nearest.values) {
+            *p = match rule {
+                FusionRule::NoisyOr => spared(*n, wn) * spared(*p, wp),
+                FusionRule::WeightedMean => wn * n + wp * *p,
+            };
+        }
+        self.resampler.resize(&self.companion, (change.width, change.height), &mut self.wide);
+        let total = wc + wn + wp;
+        for (c, value) in change.values.iter_mut().zip(&self.wide.values) {
+            let joined = match rule {
+                FusionRule::NoisyOr => 1.0 - spared(*c, wc) * *value,
+                FusionRule::WeightedMean if total > 0.0 => (wc * *c + *value) / total,
+                FusionRule::WeightedMean => 0.0,
+            };
+            *c = joined.clamp(0.0, 1.0);
+        }
     }
-    fused
 }
 
 /// `(1 - value)^weight`, without the power where the weight is one, the usual case for the change
@@ -74,6 +94,12 @@ fn spared(value: f32, weight: f32) -> f32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn fuse(constants: &FusionConstants, change: &Map, nearest: &Map, position: &Map) -> Map {
+        let mut fused = change.clone();
+        Fuser::default().fuse(constants, &mut fused, nearest, position);
+        fused
+    }
 
     fn weights(change_weight: f32, nearest_weight: f32, position_weight: f32) -> FusionConstants {
         FusionConstants {

@@ -48,23 +48,50 @@ impl Map {
     /// Bilinear resampling with half-pixel centres and clamped edges, the convention of
     /// `align_corners = false`. Never leaves the range of the input's values.
     pub fn resize(&self, width: u32, height: u32) -> Map {
-        if (width, height) == (self.width, self.height) {
-            return self.clone();
+        let mut out = Map::default();
+        Resampler::default().resize(self, (width, height), &mut out);
+        out
+    }
+
+    /// Becomes a copy of `other` in the memory that it has.
+    pub(crate) fn copy(&mut self, other: &Map) {
+        (self.width, self.height) = (other.width, other.height);
+        self.values.clear();
+        self.values.extend_from_slice(&other.values);
+    }
+}
+
+/// Where a target cell lies between two source cells, and how far towards the second.
+type Tap = (usize, usize, f32);
+
+/// [`Map::resize`] that keeps its buffers, for maps that are resized for every part.
+#[derive(Debug, Default)]
+pub(crate) struct Resampler {
+    columns: Vec<Tap>,
+    rows: Vec<Tap>,
+}
+
+impl Resampler {
+    /// Fills `out` with `map` at another size.
+    pub(crate) fn resize(&mut self, map: &Map, (width, height): (u32, u32), out: &mut Map) {
+        if (width, height) == (map.width, map.height) {
+            return out.copy(map);
         }
-        let xs = taps(self.width, width);
-        let ys = taps(self.height, height);
-        let row = self.width as usize;
-        let mut values = Vec::with_capacity(width as usize * height as usize);
-        for &(y0, y1, ty) in &ys {
-            let top = &self.values[y0 * row..][..row];
-            let low = &self.values[y1 * row..][..row];
-            for &(x0, x1, tx) in &xs {
+        taps(map.width, width, &mut self.columns);
+        taps(map.height, height, &mut self.rows);
+        let row = map.width as usize;
+        (out.width, out.height) = (width, height);
+        out.values.clear();
+        out.values.reserve(width as usize * height as usize);
+        for &(y0, y1, ty) in &self.rows {
+            let top = &map.values[y0 * row..][..row];
+            let low = &map.values[y1 * row..][..row];
+            for &(x0, x1, tx) in &self.columns {
                 let a = top[x0] + (top[x1] - top[x0]) * tx;
                 let b = low[x0] + (low[x1] - low[x0]) * tx;
-                values.push(a + (b - a) * ty);
+                out.values.push(a + (b - a) * ty);
             }
         }
-        Map { width, height, values }
     }
 }
 
@@ -92,17 +119,16 @@ impl Map {
     }
 }
 
-/// For each target cell: the two source cells it lies between and how far towards the second.
-fn taps(from: u32, to: u32) -> Vec<(usize, usize, f32)> {
+/// For each of `to` target cells its place among `from` source cells.
+fn taps(from: u32, to: u32, out: &mut Vec<Tap>) {
     let last = from.saturating_sub(1) as f64;
     let scale = f64::from(from) / f64::from(to);
-    (0..to)
-        .map(|i| {
-            let at = ((f64::from(i) + 0.5) * scale - 0.5).clamp(0.0, last);
-            let low = at.floor();
-            (low as usize, (low + 1.0).min(last) as usize, (at - low) as f32)
-        })
-        .collect()
+    out.clear();
+    out.extend((0..to).map(|i| {
+        let at = ((f64::from(i) + 0.5) * scale - 0.5).clamp(0.0, last);
+        let low = at.floor();
+        (low as usize, (low + 1.0).min(last) as usize, (at - low) as f32)
+    }));
 }
 
 #[cfg(test)]

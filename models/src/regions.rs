@@ -5,6 +5,7 @@ use crate::picture::Rect;
 use crate::verdict::{REGIONS_MAX, Region};
 
 /// A connected set of cells above some level (8-neighbourhood).
+#[derive(Debug)]
 struct Component {
     /// First and last column and row, ends exclusive.
     x0: usize,
@@ -16,54 +17,140 @@ struct Component {
     cells: std::ops::Range<usize>,
 }
 
-/// All components of `values > level`, and the cells that they are made of.
-///
-/// A NaN cell is above no level and thus belongs to no component; callers refuse NaN beforehand.
-fn components(width: usize, values: &[f32], level: f32) -> (Vec<Component>, Vec<usize>) {
-    let height = values.len().checked_div(width).unwrap_or(0);
-    let mut seen = vec![false; values.len()];
-    let mut cells = Vec::new();
-    let mut found = Vec::new();
-    for start in 0..width * height {
-        if seen[start] || !above(values[start], level) {
-            continue;
-        }
-        let first = cells.len();
-        seen[start] = true;
-        cells.push(start);
-        let mut c = Component {
-            x0: width,
-            x1: 0,
-            y0: height,
-            y1: 0,
-            peak: f32::NEG_INFINITY,
-            cells: first..first,
-        };
-        // The list of cells is the queue as well: breadth first, no recursion to overflow.
-        let mut next = first;
-        while next < cells.len() {
-            let cell = cells[next];
-            next += 1;
-            let (x, y) = (cell % width, cell / width);
-            c.x0 = c.x0.min(x);
-            c.x1 = c.x1.max(x + 1);
-            c.y0 = c.y0.min(y);
-            c.y1 = c.y1.max(y + 1);
-            c.peak = c.peak.max(values[cell]);
-            for ny in y.saturating_sub(1)..(y + 2).min(height) {
-                for nx in x.saturating_sub(1)..(x + 2).min(width) {
-                    let neighbour = ny * width + nx;
-                    if !seen[neighbour] && above(values[neighbour], level) {
-                        seen[neighbour] = true;
-                        cells.push(neighbour);
+/// Finds components; keeps its buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Finder {
+    seen: Vec<bool>,
+    /// The cells of all components, one component after the other.
+    cells: Vec<usize>,
+    found: Vec<Component>,
+    flattened: Vec<usize>,
+    regions: Vec<Region>,
+}
+
+impl Finder {
+    /// Looks for all components of `values > level`.
+    ///
+    /// A NaN cell is above no level and thus belongs to no component; callers refuse NaN beforehand.
+    fn find(&mut self, width: usize, values: &[f32], level: f32) {
+        let height = values.len().checked_div(width).unwrap_or(0);
+        let Finder { seen, cells, found, .. } = self;
+        seen.clear();
+        seen.resize(values.len(), false);
+        cells.clear();
+        found.clear();
+        for start in 0..width * height {
+            if seen[start] || !above(values[start], level) {
+                continue;
+            }
+            let first = cells.len();
+            seen[start] = true;
+            cells.push(start);
+            let mut c = Component {
+                x0: width,
+                x1: 0,
+                y0: height,
+                y1: 0,
+                peak: f32::NEG_INFINITY,
+                cells: first..first,
+            };
+            // The list of cells is the queue as well: breadth first, no recursion to overflow.
+            let mut next = first;
+            while next < cells.len() {
+                let cell = cells[next];
+                next += 1;
+                let (x, y) = (cell % width, cell / width);
+                c.x0 = c.x0.min(x);
+                c.x1 = c.x1.max(x + 1);
+                c.y0 = c.y0.min(y);
+                c.y1 = c.y1.max(y + 1);
+                c.peak = c.peak.max(values[cell]);
+                for ny in y.saturating_sub(1)..(y + 2).min(height) {
+                    for nx in x.saturating_sub(1)..(x + 2).min(width) {
+                        let neighbour = ny * width + nx;
+                        if !seen[neighbour] && above(values[neighbour], level) {
+                            seen[neighbour] = true;
+                            cells.push(neighbour);
+                        }
                     }
                 }
             }
+            c.cells = first..cells.len();
+            found.push(c);
         }
-        c.cells = first..cells.len();
-        found.push(c);
     }
-    (found, cells)
+
+    /// Memory for what a map of so many columns and rows may show at most, so that no part asks for any. What is
+    /// never needed is never touched and costs nothing.
+    pub(crate) fn reserve(&mut self, (columns, rows): (u32, u32)) {
+        fn room<T>(all: &mut Vec<T>, count: usize) {
+            all.reserve(count.saturating_sub(all.len()));
+        }
+        let cells = columns as usize * rows as usize;
+        room(&mut self.seen, cells);
+        room(&mut self.cells, cells);
+        room(&mut self.flattened, cells);
+        // Components do not touch each other: at most one in each block of 2 x 2 cells.
+        let components = columns.div_ceil(2) as usize * rows.div_ceil(2) as usize;
+        room(&mut self.found, components);
+        room(&mut self.regions, components);
+    }
+
+    /// The regions of `map > level` whose longest side is at least `smallest_px`, in pixels of the
+    /// picture, highest score first, at most [`REGIONS_MAX`].
+    pub(crate) fn regions(
+        &mut self,
+        map: &Map,
+        area: Rect,
+        level: f32,
+        smallest_px: u32,
+    ) -> Vec<Region> {
+        let (width, height) = (map.width as usize, map.height as usize);
+        let place = Placement { area, width, height };
+        self.find(width, &map.values, level);
+        let Finder { found, regions, .. } = self;
+        let large = found.iter().filter(|c| place.extent(c) >= f64::from(smallest_px));
+        regions.clear();
+        regions.extend(large.map(|c| place.region(c)));
+        let size = |r: &Region| u64::from(r.w) * u64::from(r.h);
+        // Unstable, because the stable sort asks for memory; where score and size are equal, the place decides.
+        regions.sort_unstable_by(|a, b| {
+            let worse = b.score.total_cmp(&a.score).then(size(b).cmp(&size(a)));
+            worse.then((a.y, a.x).cmp(&(b.y, b.x)))
+        });
+        regions[..regions.len().min(REGIONS_MAX)].to_vec()
+    }
+
+    /// Lowers every component of `values > level` that is smaller than `smallest_px` to just below
+    /// `level`, so that specks too small to matter cannot reject a part; gives the cells.
+    ///
+    /// Only finite values are touched; what is not finite stays and rejects the part later.
+    pub(crate) fn flatten_specks(
+        &mut self,
+        values: &mut [f32],
+        place: Placement,
+        level: f32,
+        smallest_px: u32,
+    ) -> &[usize] {
+        /// Just below the level that rejects; one part in a thousand is far below any map's noise.
+        const BELOW: f32 = 0.999;
+        self.flattened.clear();
+        if smallest_px <= 1 || !level.is_finite() || level <= 0.0 {
+            return &self.flattened;
+        }
+        // The statistic is a mean of nine cells. With no cell above `level` left, no mean is above it.
+        self.find(place.width, values, level);
+        let Finder { found, cells, flattened, .. } = self;
+        for speck in found.iter().filter(|c| place.extent(c) < f64::from(smallest_px)) {
+            for &cell in &cells[speck.cells.clone()] {
+                if values[cell].is_finite() {
+                    values[cell] = level * BELOW;
+                    flattened.push(cell);
+                }
+            }
+        }
+        flattened
+    }
 }
 
 fn above(value: f32, level: f32) -> bool {
@@ -108,56 +195,18 @@ impl Placement {
     }
 }
 
-/// The regions of `map > level` whose longest side is at least `smallest_px`, in pixels of the
-/// picture, highest score first, at most [`REGIONS_MAX`].
-pub(crate) fn regions(map: &Map, area: Rect, level: f32, smallest_px: u32) -> Vec<Region> {
-    let (width, height) = (map.width as usize, map.height as usize);
-    let place = Placement { area, width, height };
-    let (found, _) = components(width, &map.values, level);
-    let mut regions: Vec<Region> = found
-        .iter()
-        .filter(|c| place.extent(c) >= f64::from(smallest_px))
-        .map(|c| place.region(c))
-        .collect();
-    let size = |r: &Region| u64::from(r.w) * u64::from(r.h);
-    regions.sort_by(|a, b| b.score.total_cmp(&a.score).then(size(b).cmp(&size(a))));
-    regions.truncate(REGIONS_MAX);
-    regions
-}
-
-/// Lowers every component of `values > level` that is smaller than `smallest_px` to just below
-/// `level`, so that specks too small to matter cannot reject a part; gives the cells.
-///
-/// Only finite values are touched; what is not finite stays and rejects the part later.
-pub(crate) fn flatten_specks(
-    values: &mut [f32],
-    place: Placement,
-    level: f32,
-    smallest_px: u32,
-) -> Vec<usize> {
-    /// Just below the level that rejects; one part in a thousand is far below any map's noise.
-    const BELOW: f32 = 0.999;
-    if smallest_px <= 1 || !level.is_finite() || level <= 0.0 {
-        return Vec::new();
-    }
-    let mut flattened = Vec::new();
-    // The statistic is a mean of nine cells. With no cell above `level` left, no mean is above it.
-    let (found, cells) = components(place.width, values, level);
-    for speck in found.iter().filter(|c| place.extent(c) < f64::from(smallest_px)) {
-        for &cell in &cells[speck.cells.clone()] {
-            if values[cell].is_finite() {
-                values[cell] = level * BELOW;
-                flattened.push(cell);
-            }
-        }
-    }
-    flattened
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn regions(map: &Map, area: Rect, level: f32, smallest_px: u32) -> Vec<Region> {
+        Finder::default().regions(map, area, level, smallest_px)
+    }
+
+    fn flatten_specks(values: &mut [f32], place: Placement, level: f32, smallest_px: u32) {
+        Finder::default().flatten_specks(values, place, level, smallest_px);
+    }
 
     const AREA: Rect = Rect { x: 100, y: 50, w: 80, h: 40 };
 

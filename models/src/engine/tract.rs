@@ -44,7 +44,9 @@ pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
 /// # Errors
 /// tract cannot change the graph.
 pub fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
-    fast::rewrite(&mut model)?;
+    if fast::ours().map_err(TractError::msg)? {
+        fast::rewrite(&mut model)?;
+    }
     model.into_optimized()
 }
 
@@ -58,6 +60,11 @@ impl TractEngine {
     /// all graphs of this engine share. Only large matrix products are split, so two threads give
     /// about 1.4 times the speed of one.
     pub fn new(threads: usize) -> Result<TractEngine, EngineError> {
+        fast::ours().map_err(|why| EngineError::Unavailable {
+            engine: EngineKind::Tract,
+            why: format!("{} = {why}", fast::VARIABLE),
+            what_to_do: "name another, or none for the best of this machine".to_string(),
+        })?;
         let refuse = |why: String| EngineError::Threads { asked: threads, why };
         if threads == 0 {
             return Err(refuse("at least one is needed".to_string()));

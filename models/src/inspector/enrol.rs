@@ -1,7 +1,7 @@
 //! Teaching: prompts to features, posteriors and leave-one-out scores.
 
 use super::habit::{Habit, History};
-use super::maps::Maps;
+use super::maps::{Maps, Workbench};
 use super::mask::Mask;
 use super::result::Statistics;
 use super::settings::{InspectError, Settings, fits};
@@ -352,10 +352,12 @@ pub(super) fn leave_one_out(
     let peaks: Vec<f64> = sights.iter().map(Maps::position_statistic).collect();
     let usual = laws.level.several.law(&peaks)?.location();
     let rule = &model.card().fusion;
-    let scores = sights.iter().zip(prompts).zip(peaks.iter().zip(&images));
+    let mut bench = Workbench::default();
+    let scores = sights.iter_mut().zip(prompts).zip(peaks.iter().zip(&images));
     let scores = scores
         .map(|((maps, prompt), (position, image))| {
-            maps.join((*position, usual), rule, masks, (&prompt.place, cut)).statistics(*image)
+            let levels = (*position, usual);
+            maps.join(&mut bench, levels, rule, masks, (&prompt.place, cut)).statistics(*image)
         })
         .collect();
     let (change_habit, position_habit) = (of_change.habit(), of_position.habit());

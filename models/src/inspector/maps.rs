@@ -3,9 +3,10 @@
 use super::enrol::{Cut, Masks, Place};
 use super::result::Statistics;
 use crate::calibration::{change_statistic, local_statistic, position_statistic};
-use crate::fusion::{fuse, position_level};
+use crate::fusion::{Fuser, position_level};
 use crate::map::Map;
 use crate::package::FusionConstants;
+use crate::regions::Finder;
 
 /// Weights of the position witness's level, of the fused map's peak and of the nearest-neighbour map's peak
 /// in a score; together 1. The position witness ranks best where parts are alike, the others where they
@@ -13,7 +14,16 @@ use crate::package::FusionConstants;
 /// with all three they are not, and nothing else on the development sets lost more than half a point.
 const SCORE_WEIGHTS: [f32; 3] = [0.5, 0.25, 0.25];
 
+/// Memory that every part is judged in.
+#[derive(Default)]
+pub(super) struct Workbench {
+    fuser: Fuser,
+    levels: Map,
+    pub(super) finder: Finder,
+}
+
 /// What the witnesses see of one tile.
+#[derive(Clone)]
 pub(super) struct Maps {
     pub(super) change: Map,
     pub(super) nearest: Map,
@@ -39,30 +49,30 @@ impl Maps {
     }
 
     /// One map of the three, and the statistics that go with it. `position` is the statistic of this position
-    /// map, `usual` where a good part's lies.
+    /// map, `usual` where a good part's lies. The joined map is made in the memory of the change map, which is
+    /// empty after that.
     pub(super) fn join(
-        &self,
+        &mut self,
+        bench: &mut Workbench,
         (position, usual): (f64, f64),
         rule: &FusionConstants,
         masks: &Masks,
         (place, cut): (&Place, &Cut),
     ) -> Joined {
-        let mut levels = self.position.clone();
+        let levels = &mut bench.levels;
+        levels.copy(&self.position);
         for value in &mut levels.values {
             *value = position_level(*value, usual);
         }
-        let mut map = fuse(rule, &self.change, &self.nearest, &levels);
+        let change = change_statistic(&self.change);
+        let mut map = std::mem::take(&mut self.change);
+        bench.fuser.fuse(rule, &mut map, &self.nearest, levels);
         masks.change.apply(&mut map.values);
         place.hide_unseen(&mut map, cut);
         let level = position_level(position.exp() as f32, usual);
         let weighed = SCORE_WEIGHTS.iter().zip([level, map.max(), self.nearest.max()]);
         let score = weighed.map(|(weight, value)| weight * value).sum::<f32>().clamp(0.0, 1.0);
-        Joined {
-            map,
-            change: change_statistic(&self.change),
-            position,
-            local: local_statistic(score),
-        }
+        Joined { map, change, position, local: local_statistic(score) }
     }
 }
 

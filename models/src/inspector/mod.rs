@@ -33,12 +33,11 @@ use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
 use crate::picture::{Picture, Rect};
 use crate::recipe::{FurtherGood, Registration, Tiles};
-use crate::regions::regions;
 use crate::registration::Locator;
 use crate::tiling::Tiling;
 use crate::verdict::{Decision, FalseRejectRate, Reason, Region, Witness, WitnessReport, decide};
 use enrol::{Cut, Field, Place, encode_prompts, layers};
-use maps::Joined;
+use maps::{Joined, Workbench};
 use std::time::Instant;
 use tile::{Look, Tile};
 
@@ -69,9 +68,15 @@ pub struct Inspector {
     /// Those that are not ignored as a whole.
     tiles: Vec<Tile>,
     drift: DriftWatch,
+    bench: Workbench,
+    // Empty between parts: only their memory is kept, because the frame loop allocates nothing of its own.
+    looks: Vec<Look>,
+    joined: Vec<Joined>,
+    places: Vec<WitnessReport>,
 }
 
 /// All tiles of one query, compared but not judged.
+#[derive(Clone)]
 struct Sight {
     place: Place,
     looks: Vec<Look>,
@@ -131,8 +136,13 @@ impl Inspector {
             smallest_px: settings.smallest_defect_px,
             grid: settings.tiles,
             registration: settings.registration,
+            bench: Workbench::default(),
+            looks: Vec::new(),
+            joined: Vec::new(),
+            places: Vec::new(),
             model,
         };
+        inspector.bench.finder.reserve(inspector.model.map_size());
         inspector.calibrate(&settings.further)?;
         Ok(inspector)
     }
@@ -222,8 +232,8 @@ impl Inspector {
 
     /// The raw statistics of a picture, one per tile, for fitting priors. The smallest defect is not applied.
     pub fn statistics(&mut self, query: &Picture) -> Result<Vec<Statistics>, InspectError> {
-        let sight = self.look(query, &mut StageLatency::default())?;
-        Ok(self.measure(&sight))
+        let mut sight = self.look(query, &mut StageLatency::default())?;
+        Ok(self.measure(&mut sight))
     }
 
     /// Judges a good part that is no prompt, and gives its statistics with the same look.
@@ -236,15 +246,16 @@ impl Inspector {
     ) -> Result<(Inspection, Vec<Statistics>), InspectError> {
         let mut latency = StageLatency::default();
         let sight = self.look(part, &mut latency)?;
-        let statistics = self.measure(&sight);
+        let statistics = self.measure(&mut sight.clone());
         Ok((self.judge(sight, part, latency), statistics))
     }
 
-    fn measure(&self, sight: &Sight) -> Vec<Statistics> {
-        let rule = &self.model.card().fusion;
-        let looked = self.tiles.iter().zip(&sight.looks);
+    /// The looks have no change maps after that.
+    fn measure(&mut self, sight: &mut Sight) -> Vec<Statistics> {
+        let (rule, bench, place) = (&self.model.card().fusion, &mut self.bench, &sight.place);
+        let looked = self.tiles.iter().zip(&mut sight.looks);
         looked
-            .map(|(tile, look)| tile.join(look, &sight.place, rule).statistics(look.image))
+            .map(|(tile, look)| tile.join(look, place, rule, bench).statistics(look.image))
             .collect()
     }
 
@@ -333,7 +344,8 @@ impl Inspector {
         let start = Instant::now();
         let place = Place::find(&mut self.locator, query, self.field.area_of(query));
         latency.preprocess = micros_since(start);
-        let mut looks = Vec::with_capacity(self.tiles.len());
+        let mut looks = std::mem::take(&mut self.looks);
+        looks.clear();
         for layer in layers(self.grid) {
             latency.preprocess += place.load(&mut self.model, query, self.field.region, layer)?;
             let own = self.tiles.iter_mut().filter(|tile| tile.cut.tiling.tiles() == layer);
@@ -344,29 +356,29 @@ impl Inspector {
         Ok(Sight { place, looks })
     }
 
-    fn judge(
-        &mut self,
-        mut sight: Sight,
-        query: &Picture,
-        mut latency: StageLatency,
-    ) -> Inspection {
+    fn judge(&mut self, sight: Sight, query: &Picture, mut latency: StageLatency) -> Inspection {
         let start = Instant::now();
+        let Sight { place, mut looks } = sight;
         let area = self.field.area_of(query);
-        for (tile, look) in self.tiles.iter().zip(&mut sight.looks) {
-            let area = tile.cut.tiling.rect(area, tile.cut.index);
-            tile.flatten(look, area, self.smallest_px);
-        }
         let rule = &self.model.card().fusion;
-        let looked = self.tiles.iter().zip(&sight.looks);
-        let joined: Vec<Joined> =
-            looked.clone().map(|(tile, look)| tile.join(look, &sight.place, rule)).collect();
-        let places = looked.zip(&joined).map(|((tile, look), joined)| tile.testify(look, joined));
-        let places: Vec<WitnessReport> = places.collect();
+        let mut joined = std::mem::take(&mut self.joined);
+        let mut places = std::mem::take(&mut self.places);
+        for (tile, look) in self.tiles.iter().zip(&mut looks) {
+            let area = tile.cut.tiling.rect(area, tile.cut.index);
+            tile.flatten(look, area, self.smallest_px, &mut self.bench);
+            let of_tile = tile.join(look, &place, rule, &mut self.bench);
+            places.push(tile.testify(look, &of_tile));
+            joined.push(of_tile);
+        }
         let witnesses = WitnessReport::of_places(&places);
         let decision = decide(&witnesses, self.rate);
         let score = self.score(&places);
-        let fused = self.lay_out(&joined, &sight.place);
+        let fused = self.lay_out(&mut joined, &place);
         let regions = self.outline(&fused, area, &decision);
+        self.tiles.iter_mut().zip(looks.drain(..)).for_each(|(tile, look)| tile.give_back(look));
+        joined.clear();
+        places.clear();
+        (self.looks, self.joined, self.places) = (looks, joined, places);
         let drift = decision.is_pass().then(|| self.drift.passed(&witnesses)).flatten();
         latency.score += micros_since(start);
         Inspection {
@@ -378,7 +390,7 @@ impl Inspector {
             regions,
             map: Some(fused),
             area,
-            pose: sight.place.pose,
+            pose: place.pose,
             latency,
         }
     }
@@ -390,16 +402,22 @@ impl Inspector {
             let own = own.filter(|(tile, _)| tile.cut.tiling.tiles() == layer);
             own.map(|(_, said)| score_of(said.joint.p_value)).reduce(f32::max)
         };
-        let layers: Vec<f32> = layers(self.grid).filter_map(worst).collect();
-        layers.iter().sum::<f32>() / layers.len().max(1) as f32
+        let worsts = layers(self.grid).filter_map(worst);
+        let (sum, count) = worsts.fold((0.0, 0.0f32), |(sum, count), w| (sum + w, count + 1.0));
+        sum / count.max(1.0)
     }
 
-    /// The tiles' maps side by side, where the part lies in its own picture.
-    fn lay_out(&self, joined: &[Joined], place: &Place) -> Map {
+    /// The tiles' maps side by side, where the part lies in its own picture. The map of a single tile that lies as
+    /// taught is taken as it is.
+    fn lay_out(&self, mut joined: &mut [Joined], place: &Place) -> Map {
         let mut whole: Option<Map> = None;
+        if let ([only], true) = (&mut *joined, self.grid.is_one()) {
+            whole = Some(std::mem::take(&mut only.map));
+            joined = &mut [];
+        }
         for layer in layers(self.grid) {
             let mut canvas: Option<Map> = None;
-            for (tile, Joined { map, .. }) in self.tiles.iter().zip(joined) {
+            for (tile, Joined { map, .. }) in self.tiles.iter().zip(&*joined) {
                 if tile.cut.tiling.tiles() == layer {
                     let empty = || tile.cut.canvas_map((map.width, map.height));
                     tile.cut.paste(map, canvas.get_or_insert_with(empty));
@@ -419,15 +437,16 @@ impl Inspector {
 
     /// Regions of a rejected part. A part rejected for something local always shows where: if
     /// nothing exceeds the card's level, the surroundings of the peak do.
-    fn outline(&self, fused: &Map, area: Rect, decision: &Decision) -> Vec<Region> {
+    fn outline(&mut self, fused: &Map, area: Rect, decision: &Decision) -> Vec<Region> {
         let Decision::Reject(reason) = decision else { return Vec::new() };
         let level = self.model.card().fusion.region_level;
-        let found = regions(fused, area, level, self.smallest_px);
+        let finder = &mut self.bench.finder;
+        let found = finder.regions(fused, area, level, self.smallest_px);
         let local = matches!(reason, Reason::Change { .. } | Reason::Novel { .. });
         if !found.is_empty() || !local {
             return found;
         }
-        regions(fused, area, level.min(REGION_FALLBACK * fused.max()), 0)
+        finder.regions(fused, area, level.min(REGION_FALLBACK * fused.max()), 0)
     }
 }
 

@@ -5,7 +5,7 @@ use super::enrol::{
     leave_one_out, most_alike,
 };
 use super::expected::Expected;
-use super::maps::{Joined, Maps};
+use super::maps::{Joined, Maps, Workbench};
 use super::settings::{InspectError, Settings};
 use crate::calibration::{
     CalibrationError, Correction, ScalarPrior, ScoreLaw, SeveralPrior, image_statistic, sigmoid,
@@ -14,7 +14,7 @@ use crate::map::Map;
 use crate::oneprompt::OnePrompt;
 use crate::package::{FusionConstants, Laws, ScoreLaws};
 use crate::picture::Rect;
-use crate::regions::{Placement, flatten_specks};
+use crate::regions::Placement;
 use crate::student_t::{LowRankPosterior, LowRankPrior, PositionPosterior};
 use crate::verdict::{Testimony, WitnessReport};
 use std::time::Instant;
@@ -45,11 +45,16 @@ pub(super) struct Tile {
     levels: Levels,
     /// How long its posteriors took to build, in microseconds.
     pub(super) posterior_us: u64,
-    /// The query's pooled features in f64, kept to spare an allocation per part.
+    /// The query's pooled features in f64, and what of them no prompt explains: memory that is kept, because the
+    /// frame loop allocates nothing of its own.
     pooled: Vec<f64>,
+    rest: Vec<f64>,
+    /// Memory for a position map.
+    spare: Vec<f32>,
 }
 
 /// Maps and image statistic of one tile of a query, masked, not yet judged.
+#[derive(Clone)]
 pub(super) struct Look {
     maps: Maps,
     pub(super) image: f64,
@@ -99,6 +104,8 @@ impl Tile {
             position,
             posterior_us,
             pooled: vec![0.0; image.dim()],
+            rest: Vec::with_capacity(image.dim()),
+            spare: Vec::new(),
             image,
             levels: levels(&expected, share),
             expected,
@@ -158,8 +165,10 @@ impl Tile {
         latency.segment += segmented.segment_us;
         let start = Instant::now();
         let (width, height) = self.position.size();
-        let ratios = self.position.ratio_map(features.patches().values)?.to_vec();
-        let position = Map { width: width as u32, height: height as u32, values: ratios };
+        let mut values = std::mem::take(&mut self.spare);
+        values.clear();
+        values.extend_from_slice(self.position.ratio_map(features.patches().values)?);
+        let position = Map { width: width as u32, height: height as u32, values };
         let mut maps = Maps { change: segmented.change, nearest: segmented.nearest, position };
         maps.hide(&self.masks, place, &self.cut);
         self.left_out.change_habit.apply(&mut maps.change.values);
@@ -167,19 +176,32 @@ impl Tile {
         for (wide, value) in self.pooled.iter_mut().zip(features.pooled()) {
             *wide = f64::from(*value);
         }
-        let image = image_statistic(self.image.delta(&self.pooled), self.image.dim());
+        let delta = self.image.delta_in(&self.pooled, &mut self.rest);
+        let image = image_statistic(delta, self.image.dim());
         latency.score += super::micros_since(start);
         Ok(Look { maps, image })
     }
 
+    /// Takes a look's memory back for the next part.
+    pub(super) fn give_back(&mut self, look: Look) {
+        self.spare = look.maps.position.values;
+    }
+
     /// Takes back specks too small to matter; `area` is the part of the query that the tile covers.
-    pub(super) fn flatten(&self, look: &mut Look, area: Rect, smallest_px: u32) {
+    pub(super) fn flatten(
+        &self,
+        look: &mut Look,
+        area: Rect,
+        smallest_px: u32,
+        bench: &mut Workbench,
+    ) {
         let Maps { change, position, nearest } = &mut look.maps;
         for (map, level) in [(change, self.levels.change), (position, self.levels.position)] {
             let place = Placement { area, width: map.width as usize, height: map.height as usize };
-            let flattened = flatten_specks(&mut map.values, place, level, smallest_px);
+            let values = &mut map.values;
+            let flattened = bench.finder.flatten_specks(values, place, level, smallest_px);
             // The nearest-neighbour map has no law of its own: it forgets what the others forgave.
-            for cell in flattened {
+            for &cell in flattened {
                 nearest.clear_under(cell, (map.width, map.height));
             }
         }
@@ -209,10 +231,16 @@ impl Tile {
         self.expected.together(say(p_value), say(ORDINARY)).p_value <= rate
     }
 
-    /// One map of the witnesses' three, and their statistics.
-    pub(super) fn join(&self, look: &Look, place: &Place, rule: &FusionConstants) -> Joined {
+    /// One map of the witnesses' three, and their statistics. The look has no change map after that.
+    pub(super) fn join(
+        &self,
+        look: &mut Look,
+        place: &Place,
+        rule: &FusionConstants,
+        bench: &mut Workbench,
+    ) -> Joined {
         let levels = (look.maps.position_statistic(), self.usual);
-        look.maps.join(levels, rule, &self.masks, (place, &self.cut))
+        look.maps.join(bench, levels, rule, &self.masks, (place, &self.cut))
     }
 
     /// What the other prompts say of prompt `index`; `None` where there are not two others' scores.

@@ -94,10 +94,18 @@ impl LowRankPrior {
 
     /// `a - b` in the scaled coordinates.
     fn offset(&self, a: &[f64], b: &[f64]) -> Vec<f64> {
+        let mut out = Vec::new();
+        self.offset_in(a, b, &mut out);
+        out
+    }
+
+    /// The same in memory that is there already.
+    fn offset_in(&self, a: &[f64], b: &[f64], out: &mut Vec<f64>) {
         let e = a.iter().zip(b).map(|(x, y)| x - y);
+        out.clear();
         match &self.shrink {
-            None => e.collect(),
-            Some(shrink) => e.zip(shrink).map(|(v, s)| v * s).collect(),
+            None => out.extend(e),
+            Some(shrink) => out.extend(e.zip(shrink).map(|(v, s)| v * s)),
         }
     }
 
@@ -205,27 +213,36 @@ impl LowRankPosterior {
 
     /// `(x-mu_n)^T Lambda_n^-1 (x-mu_n)`; NaN for a vector of another length.
     pub fn q(&self, x: &[f64]) -> f64 {
+        self.q_in(x, &mut Vec::new())
+    }
+
+    fn q_in(&self, x: &[f64], rest: &mut Vec<f64>) -> f64 {
         if x.len() != self.dim() {
             return f64::NAN;
         }
         let lambda = self.prior.lambda;
-        let mut rest = self.prior.offset(x, &self.mu);
+        self.prior.offset_in(x, &self.mu, rest);
         let mut inside = 0.0;
         for d in &self.span {
             // Taking each direction off the remainder in turn is modified Gram-Schmidt: the
             // remainder stays orthogonal to what was taken even where U is nearly dependent.
-            let b = dot(&d.unit, &rest);
+            let b = dot(&d.unit, rest);
             inside += b * b / (lambda + d.value * d.value);
             for (r, u) in rest.iter_mut().zip(&d.unit) {
                 *r -= b * u;
             }
         }
-        dot(&rest, &rest) / lambda + inside
+        dot(rest, rest) / lambda + inside
     }
 
     /// Squared Mahalanobis distance of `x` under the predictive.
     pub fn delta(&self, x: &[f64]) -> f64 {
-        self.law().delta(self.q(x))
+        self.delta_in(x, &mut Vec::new())
+    }
+
+    /// The same with memory to work in, which is asked for once and kept.
+    pub fn delta_in(&self, x: &[f64], memory: &mut Vec<f64>) -> f64 {
+        self.law().delta(self.q_in(x, memory))
     }
 
     /// Log density of `x` under the predictive.

@@ -1,5 +1,6 @@
 //! ONNX graphs taken apart and put together with other weights.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -49,8 +50,33 @@ impl Graph {
         self.0.encode_to_vec()
     }
 
-    fn graph_mut(&mut self) -> &mut pb::GraphProto {
+    /// Its nodes and weights.
+    pub fn inner(&self) -> &pb::GraphProto {
+        self.0.graph.as_ref().expect("`parse` has looked for it")
+    }
+
+    /// The same, to be changed.
+    pub fn inner_mut(&mut self) -> &mut pb::GraphProto {
         self.0.graph.as_mut().expect("`parse` has looked for it")
+    }
+
+    /// The same graph that also gives the tensors `also`, behind its own outputs.
+    pub fn telling(&self, also: &BTreeSet<String>) -> Graph {
+        let mut out = self.clone();
+        for name in also {
+            // By another name: tract forgets what it knows of a tensor that is an output, even of an input.
+            let told = format!("{name}.told");
+            let graph = out.inner_mut();
+            graph.node.push(pb::NodeProto {
+                name: told.clone(),
+                op_type: "Identity".into(),
+                input: vec![name.clone()],
+                output: vec![told.clone()],
+                ..Default::default()
+            });
+            graph.output.push(pb::ValueInfoProto { name: told, ..Default::default() });
+        }
+        out
     }
 
     /// The same with weights of 16 bits, widened where they are read.
@@ -60,7 +86,7 @@ impl Graph {
     pub fn in_f16(&self) -> Result<Graph> {
         let mut out = self.clone();
         let mut casts = Vec::new();
-        for tensor in &mut out.graph_mut().initializer {
+        for tensor in &mut out.inner_mut().initializer {
             if tensor.data_type != DataType::Float as i32 {
                 continue;
             }
@@ -84,16 +110,21 @@ impl Graph {
                 ..Default::default()
             });
         }
-        out.graph_mut().node.splice(0..0, casts);
+        out.inner_mut().node.splice(0..0, casts);
         Ok(out)
     }
 }
 
-fn raw(kind: DataType, dims: Vec<i64>, raw_data: Vec<u8>) -> pb::TensorProto {
+/// A constant without a name.
+pub fn raw(kind: DataType, dims: Vec<i64>, raw_data: Vec<u8>) -> pb::TensorProto {
     pb::TensorProto { dims, data_type: kind as i32, raw_data, ..Default::default() }
 }
 
-fn floats(tensor: &pb::TensorProto) -> Result<Vec<f32>> {
+/// The numbers of a constant.
+///
+/// # Errors
+/// It is not f32.
+pub fn floats(tensor: &pb::TensorProto) -> Result<Vec<f32>> {
     ensure!(tensor.data_type == DataType::Float as i32, "'{}' is not f32", tensor.name);
     if tensor.raw_data.is_empty() {
         return Ok(tensor.float_data.clone());

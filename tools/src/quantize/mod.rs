@@ -1,11 +1,20 @@
-//! A package's graphs as ONNX, which ONNX Runtime reads, with weights of 32 bits or of 16. The package is all
-//! that is needed, not the run that it came from.
+//! A package's graphs as ONNX, which ONNX Runtime reads, with weights of 32 bits or of 16, or with convolutions of
+//! 8. The package is all that is needed, not the run that it came from; for 8 bits pictures of good parts besides.
 
+mod calibrated;
 mod graph;
+mod int8;
+mod ranges;
+mod report;
+mod running;
 
+pub use calibrated::{Wish, in_int8};
+pub use ranges::Method;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use touchstone_models::files::write_atomic;
 use touchstone_models::golden::GOLDEN_FOLDER;
@@ -13,7 +22,7 @@ use touchstone_models::oneprompt::IMAGE_INPUT;
 use touchstone_models::package::{ModelPackage, Precision, find_model};
 use touchstone_models::tensor::TensorSpec;
 
-use crate::export::draft;
+use crate::export::{draft, nnef};
 use crate::train::command_line;
 use graph::Graph;
 
@@ -27,6 +36,8 @@ pub enum To {
     F16,
     /// As trained.
     F32,
+    /// Convolutions of 8 bits, which needs --pictures; alignment, embeddings and head stay in float.
+    Int8,
 }
 
 /// `touchstone-tools quantize`
@@ -41,10 +52,36 @@ pub struct QuantizeArgs {
     /// What to make.
     #[arg(long, value_enum)]
     pub precision: To,
+    /// Folder of pictures of good parts (PNG or JPEG), at least two: what flows between convolutions is seen on
+    /// them. For int8.
+    #[arg(long, required_if_eq("precision", "int8"))]
+    pub pictures: Option<PathBuf>,
+    /// How ranges are chosen. For int8.
+    #[arg(long, value_enum, default_value = "mse")]
+    pub method: Method,
+    /// So many of the layers that lose most stay in float. For int8.
+    #[arg(long, default_value_t = 0)]
+    pub float_layers: usize,
+    /// A layer that stays in float, as `sensitivity.md` names it; repeatable. For int8.
+    #[arg(long, value_name = "LAYER")]
+    pub float: Vec<String>,
+    /// Write what 8 bits leave of everything as float NNEF, no smaller and slower, so that tract shows what is lost:
+    /// `eval` then needs no ONNX Runtime. For int8.
+    #[arg(long)]
+    pub simulated: bool,
 }
 
 /// Both graphs.
 type Both = [Graph; 2];
+
+/// Who reads a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// ONNX.
+    Ort,
+    /// NNEF.
+    Tract,
+}
 
 /// Runs the command.
 ///
@@ -53,7 +90,19 @@ type Both = [Graph; 2];
 pub fn run(args: &QuantizeArgs) -> Result<()> {
     let dir = find_model(&args.model).map_err(|e| anyhow!("{e}"))?;
     let package = ModelPackage::open(&dir).map_err(|e| anyhow!("{e}"))?;
-    let new = convert(&package, args.precision, &args.out)?;
+    let new = match (&args.pictures, args.precision) {
+        (Some(pictures), To::Int8) => {
+            let float: BTreeSet<String> = args.float.iter().cloned().collect();
+            let wish = Wish {
+                method: args.method,
+                float,
+                float_layers: args.float_layers,
+                is_simulated: args.simulated,
+            };
+            in_int8(&package, pictures, &wish, &args.out)?
+        }
+        _ => convert(&package, args.precision, &args.out)?,
+    };
     let megabytes = |package: &ModelPackage| -> Result<f64> {
         let files = [package.encode_file(), package.segment_file()];
         let bytes = files.iter().map(|f| Ok(std::fs::metadata(f)?.len())).sum::<Result<u64>>()?;
@@ -81,8 +130,9 @@ pub fn convert(package: &ModelPackage, to: To, out: &Path) -> Result<ModelPackag
     let (made, precision) = match to {
         To::F32 => (graphs, Precision::F32),
         To::F16 => ([graphs[0].in_f16()?, graphs[1].in_f16()?], Precision::F16),
+        To::Int8 => bail!("8 bits need pictures of good parts: --pictures DIR"),
     };
-    write(package, &made, precision, out)
+    write(package, &made, precision, For::Ort, out)
 }
 
 /// Both graphs of a package.
@@ -107,6 +157,7 @@ fn write(
     package: &ModelPackage,
     graphs: &Both,
     precision: Precision,
+    engine: For,
     out: &Path,
 ) -> Result<ModelPackage> {
     let mut card = package.card().clone();
@@ -115,10 +166,18 @@ fn write(
     // What was measured was measured on another model.
     card.figures.clear();
     card.training.commands.push(command_line());
-    (card.encode.file, card.segment.file) = ("encode.onnx".into(), "segment.onnx".into());
+    let suffix = if engine == For::Ort { "onnx" } else { "nnef.tar" };
+    (card.encode.file, card.segment.file) =
+        (format!("encode.{suffix}"), format!("segment.{suffix}"));
     // The golden pair first: a package that can be opened is whole.
     copy_golden(package.dir(), out)?;
-    let [encode, segment] = [graphs[0].bytes(), graphs[1].bytes()];
+    let [encode, segment] = match engine {
+        For::Ort => [graphs[0].bytes(), graphs[1].bytes()],
+        For::Tract => [
+            nnef::from_onnx(&graphs[0].bytes(), "encode")?,
+            nnef::from_onnx(&graphs[1].bytes(), "segment")?,
+        ],
+    };
     ModelPackage::write(out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))
 }
 

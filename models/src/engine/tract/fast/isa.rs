@@ -15,6 +15,48 @@ pub(super) enum Isa {
     Plain,
 }
 
+/// Environment variable that keeps kernels to a slower set than the machine's best, `avx512`, `avx2`, `neon` or
+/// `portable`, or has `tract` do all by itself: to hold them to each other, and for a processor that one of
+/// them fails on.
+pub(in super::super) const VARIABLE: &str = "TOUCHSTONE_OPERATORS";
+/// tract's own operators; scoring is portable then.
+const NONE_OF_OURS: &str = "tract";
+
+/// What [`VARIABLE`] asks for, and the sets that are left then.
+struct Choice {
+    sets: Vec<Isa>,
+    ours: Result<bool, String>,
+}
+
+fn choice() -> &'static Choice {
+    static CHOICE: OnceLock<Choice> = OnceLock::new();
+    CHOICE.get_or_init(|| Choice::of(&std::env::var(VARIABLE).unwrap_or_default()))
+}
+
+impl Choice {
+    fn of(asked: &str) -> Choice {
+        let found = Isa::found();
+        match found.iter().position(|isa| isa.name() == asked) {
+            Some(from) => Choice { sets: found[from..].to_vec(), ours: Ok(true) },
+            None if asked.is_empty() => Choice { sets: found, ours: Ok(true) },
+            None if asked == NONE_OF_OURS => Choice { sets: vec![Isa::Plain], ours: Ok(false) },
+            None => {
+                let names: Vec<&str> = found.iter().map(|isa| isa.name()).collect();
+                let names = format!("{}, {NONE_OF_OURS}", names.join(", "));
+                Choice { sets: found, ours: Err(format!("'{asked}' is none of {names}")) }
+            }
+        }
+    }
+}
+
+/// Whether graphs get operators of our own.
+///
+/// # Errors
+/// [`VARIABLE`] names none of what this machine has.
+pub(in super::super) fn ours() -> Result<bool, String> {
+    choice().ours.clone()
+}
+
 /// Work that is compiled once per instruction set.
 pub(super) trait Kernel {
     /// What comes out.
@@ -56,25 +98,40 @@ pub(crate) fn vectorised<W: Vectorised>(work: W) -> W::Out {
 }
 
 impl Isa {
-    /// The sets that this machine has, the fastest first.
+    /// The sets that are used, the fastest first.
     pub fn available() -> &'static [Isa] {
-        static FOUND: OnceLock<Vec<Isa>> = OnceLock::new();
-        FOUND.get_or_init(|| {
-            let mut found = Vec::new();
-            #[cfg(target_arch = "x86_64")]
-            {
-                if is_x86_feature_detected!("avx512f") {
-                    found.push(Isa::Avx512);
-                }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    found.push(Isa::Avx2);
-                }
+        &choice().sets
+    }
+
+    /// The sets that this machine has, the fastest first.
+    fn found() -> Vec<Isa> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                found.push(Isa::Avx512);
             }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Isa::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa::Neon);
+        found.push(Isa::Plain);
+        found
+    }
+
+    /// The name that [`VARIABLE`] takes.
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
             #[cfg(target_arch = "aarch64")]
-            found.push(Isa::Neon);
-            found.push(Isa::Plain);
-            found
-        })
+            Isa::Neon => "neon",
+            Isa::Plain => "portable",
+        }
     }
 
     /// The fastest set whose registers are no wider than `width` values.
@@ -121,7 +178,8 @@ impl Isa {
         self.call(Registers)
     }
 
-    /// Runs `kernel` compiled for this set.
+    /// Runs `kernel` compiled for this set. Inlined, so that profiles name who asked for it.
+    #[inline(always)]
     pub fn call<K: Kernel>(self, kernel: K) -> K::Out {
         // SAFETY: a set is only ever made by `available`, which has looked for it.
         unsafe {
@@ -151,4 +209,22 @@ unsafe fn avx512<K: Kernel>(kernel: K) -> K::Out {
 unsafe fn avx2<K: Kernel>(kernel: K) -> K::Out {
     // SAFETY: the caller's.
     unsafe { kernel.run::<super::lanes::Avx2, 6, 2>() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_leaves_what_is_no_faster() {
+        assert_eq!(Choice::of("").sets, Isa::found());
+        let portable = Choice::of("portable");
+        assert_eq!((portable.sets, portable.ours), (vec![Isa::Plain], Ok(true)));
+        assert_eq!(Choice::of("tract").ours, Ok(false));
+        let unknown = Choice::of("sse9").ours.unwrap_err();
+        assert!(unknown.contains("'sse9'") && unknown.contains("portable"), "{unknown}");
+        for isa in Isa::found() {
+            assert_eq!(Choice::of(isa.name()).sets.first(), Some(&isa));
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod lanes;
 mod product;
 mod rewrite;
 
+pub(super) use isa::{VARIABLE, ours};
 pub(crate) use isa::{Vectorised, vectorised};
 pub(super) use rewrite::{plain, rewrite};
 
