@@ -46,7 +46,6 @@ struct Way {
 /// What was said of one part.
 #[derive(Debug)]
 struct Said {
-    part: String,
     passed: bool,
     p_value: f64,
 }
@@ -86,7 +85,9 @@ fn judge(way: &Way, product: &Product, folder: &Path) -> Option<Vec<Said>> {
     command.args(["inspect", "--json", "--model"]).arg(&way.package);
     command.args(["--engine", way.engine, "--threads", "1"]);
     command.args(["--false-reject-ppm", &RATE_PPM.to_string()]);
-    product.prompts.iter().for_each(|p| drop(command.args(["--prompt", p])));
+    for prompt in &product.prompts {
+        command.args(["--prompt", prompt]);
+    }
     command.args(&product.parts).current_dir(folder).env_remove(OPERATORS);
     if !way.operators.is_empty() {
         command.env(OPERATORS, way.operators);
@@ -104,7 +105,6 @@ fn judge(way: &Way, product: &Product, folder: &Path) -> Option<Vec<Said>> {
     let said = lines.lines().map(|line| {
         let json: serde_json::Value = serde_json::from_str(line).expect("JSON");
         Said {
-            part: json["image"].as_str().expect("an image").to_owned(),
             passed: json["verdict"] == "pass",
             p_value: json["p_value"].as_f64().expect("a p-value"),
         }
