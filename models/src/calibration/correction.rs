@@ -150,7 +150,7 @@ struct Learned {
 }
 
 impl Learned {
-    fn from(products: &Vec<Vec<f64>>) -> Learned {
+    fn from(products: &[Vec<f64>]) -> Learned {
         let counts: Vec<Count> = products.iter().map(|p| Count::of(p)).collect();
         let all = counts.iter().fold(Count::default(), |all, count| all.plus(*count, 1.0));
         let without: Vec<[f64; 2]> =
