@@ -1,4 +1,4 @@
-//! The frame loop allocates nothing of its own: from the second part on, judging one asks for memory inside the
+//! The frame loop allocates nothing of its own: from the third part on, judging one asks for memory inside the
 //! engine only, and in the crate that scales pictures.
 
 use allocation_counter::{measure, opt_out};

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use touchstone_models::golden::GOLDEN_FOLDER;
 use touchstone_models::package::{ModelPackage, find_model};
 
 pub use fit::{Job, Learned, PRODUCTS, fit};
@@ -16,12 +17,10 @@ pub(crate) use fit::{good_parts, line_config, score};
 pub use kept::{Kept, Scores, Series, scored_by};
 
 use crate::export::draft::{self, Graphs};
+use crate::export::golden;
 use crate::progress;
 use crate::synth::Library;
 use crate::train::{command_line, prior};
-
-/// Folder of a package that holds its golden pair.
-const GOLDEN: &str = "golden";
 
 /// `touchstone-tools calibrate`
 #[derive(Debug, Args)]
@@ -86,22 +85,12 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     };
     graphs.calibrate(&out, &mut card, &job, Some(embedding))?;
     if out != package.dir() {
-        copy_golden(&package, &out)?;
+        let golden_pair = package.dir().join(GOLDEN_FOLDER);
+        ensure!(golden_pair.is_dir(), "{}: the package has no golden pair", golden_pair.display());
+        // It belongs to the graphs, which stay.
+        golden::copy(package.dir(), &out)?;
     }
     let package = graphs.write(&out, card)?;
     graphs.tell(&package, &out);
-    Ok(())
-}
-
-/// The golden pair belongs to the graphs, which stay.
-fn copy_golden(package: &ModelPackage, out: &std::path::Path) -> Result<()> {
-    let (from, to) = (package.dir().join(GOLDEN), out.join(GOLDEN));
-    ensure!(from.is_dir(), "{}: the package has no golden pair", from.display());
-    std::fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
-    for entry in std::fs::read_dir(&from).with_context(|| from.display().to_string())? {
-        let path = entry?.path();
-        let target = to.join(path.file_name().unwrap_or_default());
-        std::fs::copy(&path, &target).with_context(|| target.display().to_string())?;
-    }
     Ok(())
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use burn::tensor::activation::sigmoid;
+use touchstone_models::files::write_atomic;
+use touchstone_models::golden::GOLDEN_FOLDER;
 use touchstone_models::picture::{Picture, save_rgb};
 
 use crate::net::oneprompt::OnePromptNet;
@@ -29,8 +31,7 @@ pub fn write(
     }
     let bytes: Vec<u8> = map.iter().flat_map(|v| v.to_le_bytes()).collect();
     let path = dir.join("map.f32");
-    touchstone_models::files::write_atomic(&path, &bytes)
-        .with_context(|| path.display().to_string())
+    write_atomic(&path, &bytes).with_context(|| path.display().to_string())
 }
 
 /// The training framework's map of one pair of RGB8 pictures.
@@ -75,4 +76,26 @@ fn draw(size: usize, query: bool) -> Vec<u8> {
         rgb.extend([v as u8, (v * 0.95) as u8, (v * 0.9) as u8]);
     }
     rgb
+}
+
+/// Files of a golden pair.
+const FILES: [&str; 3] = ["prompt.png", "query.png", "map.f32"];
+
+/// Copies the golden pair of one package's folder into another's, if there is one.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let (from, to) = (from.join(GOLDEN_FOLDER), to.join(GOLDEN_FOLDER));
+    if !from.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
+    for name in FILES {
+        let file = from.join(name);
+        let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+        let file = to.join(name);
+        write_atomic(&file, &bytes).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
 }

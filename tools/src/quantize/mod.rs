@@ -17,17 +17,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use touchstone_models::files::write_atomic;
-use touchstone_models::golden::GOLDEN_FOLDER;
 use touchstone_models::oneprompt::IMAGE_INPUT;
 use touchstone_models::package::{ModelPackage, Precision, find_model};
 use touchstone_models::tensor::TensorSpec;
 
-use crate::export::{draft, nnef};
+use crate::export::{draft, golden, nnef};
 use crate::train::command_line;
 use graph::Graph;
-
-/// The golden pair's files.
-const GOLDEN_FILES: [&str; 3] = ["prompt.png", "query.png", "map.f32"];
 
 /// What is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -170,7 +166,7 @@ fn write(
     (card.encode.file, card.segment.file) =
         (format!("encode.{suffix}"), format!("segment.{suffix}"));
     // The golden pair first: a package that can be opened is whole.
-    copy_golden(package.dir(), out)?;
+    golden::copy(package.dir(), out)?;
     let [encode, segment] = match engine {
         For::Ort => [graphs[0].bytes(), graphs[1].bytes()],
         For::Tract => [
@@ -183,18 +179,4 @@ fn write(
 
 fn put(file: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(file, bytes).with_context(|| file.display().to_string())
-}
-
-fn copy_golden(from: &Path, to: &Path) -> Result<()> {
-    let (from, to) = (from.join(GOLDEN_FOLDER), to.join(GOLDEN_FOLDER));
-    if !from.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
-    for name in GOLDEN_FILES {
-        let file = from.join(name);
-        let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
-        put(&to.join(name), &bytes)?;
-    }
-    Ok(())
 }

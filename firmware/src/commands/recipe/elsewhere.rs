@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use touchstone_models::files;
 use touchstone_models::image_posterior::{IMAGE_POSTERIOR_BYTES_MAX, ImagePosterior};
-use touchstone_models::recipe::Recipe;
+use touchstone_models::inspector::Settings;
 
 use super::super::place::Place;
 use super::{store, try_out};
@@ -19,7 +19,7 @@ pub(super) fn write(recipe: &Path, camera: &str, out: &Path, model: &ModelArgs) 
     let recipe = session::open_recipe(recipe)?;
     let loaded = session::load_model(model, Some(&recipe))?;
     // What others have seen is theirs to give.
-    let settings = session::settings_of(&Recipe { elsewhere: None, ..recipe.clone() });
+    let settings = Settings { elsewhere: None, ..session::settings_of(&recipe) };
     let inspector = session::inspector(loaded.model, &recipe.prompts, settings)?;
     let posterior = inspector.image_posterior(camera).map_err(Failure::usage)?;
     let bytes = posterior.emit();
