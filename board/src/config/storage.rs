@@ -19,8 +19,9 @@ pub struct StorageConfig {
 }
 
 /// How long a stick has to stay before it counts, unless the board file says otherwise: a plug makes
-/// contact several times, and the kernel lists partitions one after the other.
-pub const SETTLE: Duration = Duration::from_millis(500);
+/// contact several times, and the kernel lists partitions one after the other. Short, because the kernel's own
+/// driver has let it settle for a second by then (`usb_storage.delay_use`).
+pub const SETTLE: Duration = Duration::from_millis(250);
 /// Longest time that a stick has to stay, in milliseconds.
 const SETTLE_MAX_MS: u32 = 10_000;
 const MOUNT_ROOT: &str = "/run/touchstone/media";
@@ -80,11 +81,11 @@ mod tests {
     fn sticks_are_off_unless_the_file_says_so() {
         assert_eq!(parse("").unwrap(), StorageConfig::default());
         assert!(!StorageConfig::default().removable);
-        let on = parse("[storage]\nremovable = true\nsettle_ms = 250\nmount_root = \"/mnt/t\"");
+        let on = parse("[storage]\nremovable = true\nsettle_ms = 750\nmount_root = \"/mnt/t\"");
         let wanted = StorageConfig {
             removable: true,
             mount_root: PathBuf::from("/mnt/t"),
-            settle: Duration::from_millis(250),
+            settle: Duration::from_millis(750),
         };
         assert_eq!(on, Ok(wanted));
     }

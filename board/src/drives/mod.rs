@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Most sticks at once; further ones are not looked at.
 pub const DRIVES_MAX: usize = 8;
 /// How often [`Drives::poll`] should be called.
-pub const POLL_EVERY: Duration = Duration::from_millis(250);
+pub const POLL_EVERY: Duration = Duration::from_millis(100);
 
 /// A partition of a removable drive (or the whole of a drive that has none).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -84,8 +84,8 @@ mod tests {
         let mut tracker = Tracker::new(SETTLE);
         let here = [stick("sda1", 1)];
         assert_eq!(tracker.step(at(0), &here), []);
-        assert_eq!(tracker.step(at(499), &here), []);
-        assert_eq!(tracker.step(at(500), &here), [Change::Appeared(stick("sda1", 1))]);
+        assert_eq!(tracker.step(at(249), &here), []);
+        assert_eq!(tracker.step(at(250), &here), [Change::Appeared(stick("sda1", 1))]);
         assert_eq!(tracker.step(at(750), &here), []);
         assert_eq!(tracker.step(at(751), &[]), [Change::Removed(stick("sda1", 1))]);
         assert_eq!(tracker.step(at(752), &[]), []);
@@ -96,10 +96,10 @@ mod tests {
         let mut tracker = Tracker::new(SETTLE);
         let here = [stick("sda1", 1)];
         tracker.step(at(0), &here);
-        assert_eq!(tracker.step(at(400), &[]), []);
+        assert_eq!(tracker.step(at(200), &[]), []);
+        assert_eq!(tracker.step(at(225), &here), []);
         assert_eq!(tracker.step(at(450), &here), []);
-        assert_eq!(tracker.step(at(900), &here), []);
-        assert_eq!(tracker.step(at(950), &here).len(), 1);
+        assert_eq!(tracker.step(at(475), &here).len(), 1);
     }
 
     #[test]
