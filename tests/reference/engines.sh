@@ -4,7 +4,7 @@
 # bits goes through the camera's binary. ENGINES names those that must run (tract,ort; on a Jetson for instance
 # ENGINES=tract,ort-cuda,ort-tensorrt).
 #   tests/reference/engines.sh [PICTURES]     PICTURES: a folder of pictures of good parts, to set 8 bits by; else
-#                                             drawn ones
+#                                             the good halves of the golden pairs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 case "${1:-}" in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac

@@ -9,8 +9,7 @@ and 8 bits, the prompt encoded once. Others: the original MetaUAS network (rando
 on them) with the prompt encoded for every frame, as its authors do, and once; anomalib's PatchCore and PaDiM.
 Every picture has 256x256 pixels.
 
-WORK holds packages that others.sh makes: ID-f32 and ID-int8 for each of ours, metauas-random and
-metauas-random-f32. A round measures all, one after the other, each for about half a second; times are of the
+WORK holds packages that others.sh makes: ID-f32 and ID-int8 for each of ours, and metauas-random. A round measures all, one after the other, each for about half a second; times are of the
 processor and, beside it, by the clock, and the median of the rounds is told. What cannot be had is said, and
 left out.
 """
@@ -43,6 +42,10 @@ CORESET = 0.1
 PATCHES = (SIZE // 8) ** 2
 MANY = 200
 OURS = ("oneprompt-m", "oneprompt-s")
+METAUAS_AGAIN = "MetaUAS, prompt encoded each time"
+METAUAS_ONCE = "MetaUAS, prompt encoded once"
+# Levels that MetaUAS aligns, in its order.
+LEVELS = (4, 3, 2)
 MISSING = []
 
 
@@ -125,7 +128,8 @@ class Onnx:
             core = openvino.Core()
             hints = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
             request = core.compile_model(str(file), "CPU", hints).create_infer_request()
-            self.inputs = {i.get_any_name(): list(i.shape) for i in request.model_inputs}
+            # A cast that does nothing leaves its own, longer name to the input.
+            self.inputs = {min(i.get_names(), key=len): list(i.shape) for i in request.model_inputs}
             outputs = request.model_outputs
             self.outputs = [o.get_names() for o in outputs]
             results = [request.get_output_tensor(n) for n in range(len(outputs))]
@@ -219,15 +223,27 @@ def original(args, found):
 
         metauas = importlib.import_module("metauas")
         model = metauas.fill(metauas.MetaUas())
-        pictures = [metauas.tensor(metauas.picture(name, SIZE)) for name in ("query", "prompt")]
-        graphs("MetaUAS, prompt encoded each time", model, tuple(pictures), args, found)
-    imported = args.work / "metauas-random"
+        query, prompt = (metauas.tensor(metauas.picture(name, SIZE)) for name in ("query", "prompt"))
+        graphs(METAUAS_AGAIN, model, (query, prompt), args, found)
+
+        class Once(torch.nn.Module):
+            """The same, given what the prompt's picture was encoded to, from the deepest level up."""
+
+            def __init__(self):
+                super().__init__()
+                self.model = model
+
+            def forward(self, query, *prompt):
+                features = self.model.encoder(query)
+                for layer, level, kept in zip(self.model.alignment, LEVELS, prompt):
+                    features[level] = layer(features[level], kept)
+                return self.model.mask_head(self.model.decoder(features)).sigmoid()
+
+        with torch.no_grad():
+            encoded = model.encoder(prompt)
+        graphs(METAUAS_ONCE, Once().eval(), (query, *(encoded[level] for level in LEVELS)), args, found)
     with tried("the imported MetaUAS on tract"):
-        found.append(OnTract("MetaUAS, imported, prompt encoded once", args.tools, imported))
-    for engine in ("ONNX Runtime", "OpenVINO"):
-        with tried(f"the imported MetaUAS in {engine}"):
-            pair = Pair(args.work / "metauas-random-f32", engine)
-            found.append(Contender("MetaUAS, imported, prompt encoded once", engine, pair.frame))
+        found.append(OnTract(METAUAS_ONCE, args.tools, args.work / "metauas-random"))
 
 
 def anomalib(args, found):
@@ -296,13 +312,11 @@ def ratios(found):
     ours = milliseconds(found, "oneprompt-m", "Touchstone (tract)")
     if not ours:
         return {}
-    again = "MetaUAS, prompt encoded each time"
-    once = "MetaUAS, imported, prompt encoded once"
     wanted = {
         "original MetaUAS in ONNX Runtime / oneprompt-m in tract (asked: at least 12)":
-            (milliseconds(found, again, "ONNX Runtime"), ours),
+            (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"), ours),
         "the same with MetaUAS' prompt encoded once, too":
-            (milliseconds(found, once, "ONNX Runtime"), ours),
+            (milliseconds(found, METAUAS_ONCE, "ONNX Runtime"), ours),
         "oneprompt-m in tract / oneprompt-m in ONNX Runtime (asked: at most 1.3)":
             (ours, milliseconds(found, "oneprompt-m, f32", "ONNX Runtime")),
         "oneprompt-s in tract / oneprompt-s in ONNX Runtime":
