@@ -31,9 +31,9 @@ NOT_OURS = "the picture that is judged"
 
 # ASSUMED, not measured: core, clock in GHz on a board that has it, instructions per cycle in the kernels and
 # elsewhere, each at worst and at best. The kernels' inner loop has 38 instructions, 24 of them multiply-adds (FMLA)
-# on registers of four f32. By Arm's and others' tables a Cortex-A53 and an A72 start one of these a cycle, an A76 and
+# on registers of four f32. By what is published a Cortex-A53 and an A72 start one of these a cycle, an A76 and
 # an A78AE two: at best 24 or 12 cycles a turn, that is 1.6 or 3.2 instructions a cycle. The best assumed here leaves
-# a tenth or more of that to loads, the worst a third; the A53, which does nothing out of order, waits for each load.
+# about a tenth of that to loads, the worst a third; the A53, which does nothing out of order, waits for each load.
 CORES = [
     ("Cortex-A53", 1.5, "i.MX 8M", (0.7, 1.0), (0.4, 0.8)),
     ("Cortex-A72", 1.5, "Raspberry Pi 4", (1.1, 1.45), (0.8, 1.3)),
