@@ -11,6 +11,8 @@
 mod along;
 mod attention;
 mod convolution;
+mod dots;
+mod eight;
 mod isa;
 mod lanes;
 mod product;

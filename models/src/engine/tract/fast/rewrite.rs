@@ -4,14 +4,16 @@
 use super::along::{Along, Axis};
 use super::attention::{Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
+use super::eight::Levels;
 use super::isa::Isa;
 use tract_core::internal::*;
-use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_core::ops::cast::Cast;
 use tract_core::ops::change_axes::AxisOp;
 use tract_core::ops::cnn::{Conv, KernelFormat};
 use tract_core::ops::einsum::EinSum;
-use tract_core::ops::math::{Add, Max, Mul};
+use tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::ops::math::{Add, Max, Min, Mul, RoundHalfToEven};
 use tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
 
 /// Puts our operators in the place of those that they do better.
@@ -255,6 +257,30 @@ fn greatest_product(
     Ok(Some(patch))
 }
 
+/// What an operator with a number is done to, and the number.
+fn by_number<M: BinMiniOp>(model: &TypedModel, outlet: OutletId) -> Option<(OutletId, f32)> {
+    let node = model.node(outlet.node);
+    node.op_as::<TypedBinOp>().filter(|op| op.0.is::<M>())?;
+    (0..2).find_map(|slot| {
+        Some((node.inputs[1 - slot], constant(model, *node.inputs.get(slot)?)?))
+    })
+}
+
+/// What `outlet` was before it was rounded to levels, and the levels: 8 bits as `touchstone-tools quantize` writes
+/// them for this engine, in operators that every engine has.
+fn rounded(model: &TypedModel, outlet: OutletId) -> Option<(OutletId, Levels)> {
+    let (steps, scale) = by_number::<Mul>(model, outlet)?;
+    let (steps, most) = by_number::<Min>(model, steps)?;
+    let (steps, least) = by_number::<Max>(model, steps)?;
+    let round = model.node(steps.node);
+    round.op_as::<ElementWiseOp>().filter(|op| op.0.is::<RoundHalfToEven>())?;
+    let (exact, by) = by_number::<Mul>(model, *round.inputs.first()?)?;
+    let is_whole = (0.0..=255.0).contains(&-least) && least.fract() == 0.0;
+    let is_inverse = scale > 0.0 && (scale * by - 1.0).abs() < 1e-6;
+    (is_whole && is_inverse && most - least == 255.0)
+        .then_some((exact, Levels { scale, zero: -least as u8 }))
+}
+
 fn convolution(
     _: &(),
     model: &TypedModel,
@@ -284,9 +310,15 @@ fn convolution(
         pad: both(&|i| pad[i].pad_before),
         depthwise,
     };
-    rule_if_some!(new = Convolution::new(&shape, &weight, &bias));
+    let of_levels = rounded(model, node.inputs[0]).and_then(|(exact, levels)| {
+        Some((exact, Convolution::of_levels(&shape, levels, &weight, &bias)?))
+    });
+    rule_if_some!(
+        (input, new) = of_levels
+            .or_else(|| Some((node.inputs[0], Convolution::new(&shape, &weight, &bias)?)))
+    );
     let mut patch = TypedModelPatch::default();
-    let input = patch.tap_model(model, node.inputs[0])?;
+    let input = patch.tap_model(model, input)?;
     let out = patch.wire_node(name, new, &[input])?[0];
     patch.shunt_outside(model, node.id.into(), out)?;
     Ok(Some(patch))

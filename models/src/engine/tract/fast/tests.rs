@@ -4,6 +4,8 @@
 use super::along::{Along, Axis};
 use super::attention::{Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
+use super::dots::Dots;
+use super::eight::Levels;
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
 use super::rewrite;
@@ -123,6 +125,89 @@ fn holds(shape: &Shape) -> usize {
     sets
 }
 
+/// Weights on whole steps of their channel's scale, the greatest of them 127.
+fn stepped(shape: &Shape) -> Vec<f32> {
+    let own = shape.input[0] * shape.kernel[0] * shape.kernel[1];
+    let steps = noise(shape.output[0] * own, 21).into_iter().map(|w| (w * 127.0).round());
+    let weights = steps.enumerate().map(|(i, w)| {
+        let scale = 0.01 / (1 + i / own) as f32;
+        scale * if i % own == 0 { -127.0 } else { w }
+    });
+    weights.collect()
+}
+
+/// What is left of a value in 8 bits.
+fn in_levels(levels: Levels, value: f32) -> f32 {
+    let zero = f32::from(levels.zero);
+    let steps = (value / levels.scale).round_ties_even().clamp(-zero, 255.0 - zero);
+    steps * levels.scale
+}
+
+fn holds_in_levels(shape: &Shape, levels: Levels) -> bool {
+    let weight = stepped(shape);
+    let bias = noise(shape.output[0], 2);
+    // Some of it beyond the levels. Not where rounding is a matter of the last digit.
+    let input: Vec<f32> = noise(shape.input.iter().product(), 3)
+        .into_iter()
+        .map(|v| ((v * 150.0).floor() + 0.25) * levels.scale)
+        .collect();
+    let added = noise(shape.output.iter().product(), 4);
+    let left: Vec<f32> = input.iter().map(|v| in_levels(levels, *v)).collect();
+    let want = convolved(shape, &weight, &bias, &left);
+    let both: Vec<f64> =
+        want.iter().zip(&added).map(|(w, a)| (w + f64::from(*a)).max(0.0)).collect();
+    let Some(op) = Convolution::of_levels(shape, levels, &weight, &bias) else { return false };
+    let full = |s: [usize; 3]| [1, s[0], s[1], s[2]];
+    let (in_shape, out_shape) = (full(shape.input), full(shape.output));
+    let inputs: [(&[usize], &[f32]); 2] = [(&in_shape, &input), (&out_shape, &added)];
+    // Weights are as far from their steps as f32 has them: to be held against all that is added up.
+    let [weight, left]: [Vec<f32>; 2] =
+        [weight, left].map(|all| all.iter().map(|v| v.abs()).collect());
+    let most = convolved(shape, &weight, &bias, &left).into_iter().fold(1.0, f64::max);
+    assert_near(&run(&op, &inputs[..1]), &want, 1e-6 * most);
+    assert_near(&run(&op.adding().rectified(), &inputs), &both, 1e-6 * most);
+    true
+}
+
+fn has_dots() -> bool {
+    Isa::available().first().and_then(|isa| Dots::beside(*isa)).is_some()
+}
+
+#[test]
+fn convolutions_of_our_networks_in_levels() {
+    for (input, outputs, kernel, stride, pad) in [
+        ([3, 64, 64], 24, 8, 4, 2),
+        ([9, 32, 32], 17, 3, 1, 1),
+        ([8, 16, 16], 12, 1, 1, 0),
+        ([5, 34, 34], 8, 3, 2, 1),
+        ([1, 20, 20], 1, 7, 1, 3),
+    ] {
+        for levels in [Levels { scale: 0.02, zero: 0 }, Levels { scale: 0.5, zero: 117 }] {
+            let shape = shape(input, outputs, kernel, stride, 1, pad);
+            assert_eq!(holds_in_levels(&shape, levels), has_dots(), "{input:?}");
+        }
+    }
+    // 30 x 18 and 1 x 37 are no whole number of registers.
+    for (input, kernel, pad) in [([6, 30, 18], 3, 1), ([6, 1, 37], 1, 0)] {
+        let levels = Levels { scale: 0.1, zero: 255 };
+        assert_eq!(holds_in_levels(&shape(input, 9, kernel, 1, 1, pad), levels), has_dots());
+    }
+}
+
+#[test]
+fn weights_between_levels_are_left_to_floats() {
+    let shape = shape([4, 32, 32], 8, 3, 1, 1, 1);
+    let levels = Levels { scale: 0.1, zero: 3 };
+    let mut weight = stepped(&shape);
+    assert_eq!(Convolution::of_levels(&shape, levels, &weight, &[0.0]).is_some(), has_dots());
+    for odd in [weight[5] + 0.004, f32::NAN] {
+        weight[5] = odd;
+        assert!(Convolution::of_levels(&shape, levels, &weight, &[0.0]).is_none());
+    }
+    let depthwise = Shape { depthwise: true, ..shape };
+    assert!(Convolution::of_levels(&depthwise, levels, &weight[..36], &[0.0]).is_none());
+}
+
 #[test]
 fn convolutions_of_our_networks() {
     for (input, outputs, kernel, stride, pad) in [
@@ -161,6 +246,18 @@ proptest! {
         let outputs = if depthwise { inputs } else { outputs };
         let plain = shape([inputs, rows, columns], outputs, kernel, stride, dilation, pad);
         holds(&Shape { depthwise, ..plain });
+    }
+
+    #[test]
+    fn any_convolution_in_levels(
+        inputs in 1usize..11, outputs in 1usize..20, rows in 1usize..24, columns in 8usize..40,
+        kernel in 1usize..6, stride in 1usize..5, dilation in 1usize..3, pad in 0usize..4,
+        scale in 0.001f32..10.0, zero: u8,
+    ) {
+        let reach = (kernel - 1) * dilation + 1;
+        prop_assume!(rows + 2 * pad >= reach && columns + 2 * pad >= reach);
+        let shape = shape([inputs, rows, columns], outputs, kernel, stride, dilation, pad);
+        holds_in_levels(&shape, Levels { scale, zero });
     }
 
     #[test]
@@ -327,6 +424,52 @@ fn network() -> TypedModel {
     let most = m.wire_node("most", most, &[all]).unwrap()[0];
     m.select_output_outlets(&[big, attended, most]).unwrap();
     m
+}
+
+/// One convolution of a map that goes through 8 bits before, where a residual branch reads it as it was.
+fn rounded_network(levels: Levels, least: f32) -> TypedModel {
+    let mut m = TypedModel::default();
+    let x = m.add_source("x", f32::fact([1, 3, 64, 64])).unwrap();
+    let number = |m: &mut TypedModel, name: &str, value: f32| {
+        m.add_const(name, tensor4(&[[[[value]]]])).unwrap()
+    };
+    let by = number(&mut m, "by", 1.0 / levels.scale);
+    let least = number(&mut m, "least", least);
+    let most = number(&mut m, "most", 255.0 - f32::from(levels.zero));
+    let scale = number(&mut m, "scale", levels.scale);
+    let steps = m.wire_node("steps", math::mul(), &[x, by]).unwrap()[0];
+    let whole = m.wire_node("whole", math::round_half_to_even(), &[steps]).unwrap()[0];
+    let above = m.wire_node("above", math::max(), &[whole, least]).unwrap()[0];
+    let within = m.wire_node("within", math::min(), &[above, most]).unwrap()[0];
+    let rounded = m.wire_node("rounded", math::mul(), &[within, scale]).unwrap()[0];
+    let weight = stepped(&shape([3, 64, 64], 3, 3, 1, 1, 1));
+    let weight = m.add_const("w", Tensor::from_shape(&[3, 3, 3, 3], &weight).unwrap()).unwrap();
+    let bias = m.add_const("b", tensor1(&noise(3, 12))).unwrap();
+    let padding = PaddingSpec::Explicit(tvec![1; 2], tvec![1; 2]);
+    let spec = PoolSpec::new(DataFormat::NCHW, tvec![3; 2], padding, None, None, 3, 3);
+    let op = Conv::new(spec, KernelFormat::OIHW, 1, None);
+    let conv = m.wire_node("conv", op, &[rounded, weight, bias]).unwrap()[0];
+    let sum = m.wire_node("sum", math::add(), &[x, conv]).unwrap()[0];
+    m.select_output_outlets(&[sum]).unwrap();
+    m
+}
+
+#[test]
+fn rounding_before_a_convolution_is_done_as_it_reads() {
+    let levels = Levels { scale: 1.0 / 128.0, zero: 100 };
+    let want = outputs(rounded_network(levels, -100.0));
+    let mut ours = rounded_network(levels, -100.0);
+    rewrite(&mut ours).unwrap();
+    let left = |m: &TypedModel| m.nodes().iter().any(|n| n.op.name().contains("Round"));
+    let got = outputs(ours.clone());
+    let reached = ours.into_optimized().unwrap();
+    assert_eq!(left(&reached), !has_dots(), "rounding is in the operator");
+    let want: Vec<f64> = want[0].iter().map(|v| f64::from(*v)).collect();
+    assert_near(&got[0], &want, 1e-4);
+    // Not 8 bits: left as it is.
+    let mut seven = rounded_network(levels, -27.0);
+    rewrite(&mut seven).unwrap();
+    assert!(left(&seven.into_optimized().unwrap()));
 }
 
 fn outputs(model: TypedModel) -> Vec<Vec<f32>> {
