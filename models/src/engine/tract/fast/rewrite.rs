@@ -6,6 +6,8 @@ use super::attention::{Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
 use super::eight::Levels;
 use super::isa::Isa;
+use super::normalise::Normalise;
+use super::turn::Turn;
 use tract_core::internal::*;
 use tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_core::ops::cast::Cast;
@@ -13,7 +15,7 @@ use tract_core::ops::change_axes::AxisOp;
 use tract_core::ops::cnn::{Conv, KernelFormat};
 use tract_core::ops::einsum::EinSum;
 use tract_core::ops::element_wise::ElementWiseOp;
-use tract_core::ops::math::{Add, Max, Min, Mul, RoundHalfToEven};
+use tract_core::ops::math::{Add, Div, Max, Min, Mul, RoundHalfToEven, Sqrt};
 use tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
 
 /// Puts our operators in the place of those that they do better.
@@ -23,9 +25,15 @@ pub(in super::super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         .with_rule_for("along", along)
         .with_rule_for("attention", attention)
         .with_rule_for("greatest product", greatest_product)
+        .with_rule_for("normalise", normalise)
         .with_rule_for("convolution", convolution)
         .with_rule_for("behind a convolution", behind)
         .rewrite(&(), model)
+}
+
+/// Does what is left of moved axes, once tract has found out which of them can be done without.
+pub(in super::super) fn turns(model: &mut TypedModel) -> TractResult<()> {
+    Rewriter::default().with_rule_for("turn", turn).rewrite(&(), model)
 }
 
 /// Takes out what NNEF's writer and reader have added to the graph that was exported.
@@ -253,6 +261,50 @@ fn greatest_product(
     let mut patch = TypedModelPatch::default();
     let inputs = patch.taps(model, &[pairs.queries.0, pairs.keys.0])?;
     let out = patch.wire_node(name, new, &inputs)?[0];
+    patch.shunt_outside(model, node.id.into(), out)?;
+    Ok(Some(patch))
+}
+
+fn turn(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &AxisOp,
+) -> TractResult<Option<TypedModelPatch>> {
+    let AxisOp::Move(from, to) = *op else { return Ok(None) };
+    rule_if!(shape_of(model, node.inputs[0]).is_some());
+    let mut patch = TypedModelPatch::default();
+    let input = patch.tap_model(model, node.inputs[0])?;
+    let out = patch.wire_node(name, Turn { from, to }, &[input])?[0];
+    patch.shunt_outside(model, node.id.into(), out)?;
+    Ok(Some(patch))
+}
+
+/// `x / sqrt(sum(x * x) + epsilon)`.
+fn normalise(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &TypedBinOp,
+) -> TractResult<Option<TypedModelPatch>> {
+    rule_if!(op.0.is::<Div>());
+    let [x, length] = node.inputs[..] else { return Ok(None) };
+    rule_if!(shape_of(model, x).is_some());
+    let root = model.node(length.node);
+    rule_if!(root.op_as::<ElementWiseOp>().is_some_and(|op| op.0.is::<Sqrt>()));
+    rule_if_some!((sum, epsilon) = by_number::<Add>(model, root.inputs[0]));
+    let sum = model.node(sum.node);
+    rule_if_some!(reduce = sum.op_as::<Reduce>());
+    let [axis] = reduce.axes[..] else { return Ok(None) };
+    rule_if!(reduce.reducer == Reducer::Sum);
+    let square = model.node(sum.inputs[0].node);
+    rule_if!(square.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Mul>()));
+    rule_if!(square.inputs.iter().all(|input| *input == x));
+    let mut patch = TypedModelPatch::default();
+    let input = patch.tap_model(model, x)?;
+    let out = patch.wire_node(name, Normalise { axis, epsilon }, &[input])?[0];
     patch.shunt_outside(model, node.id.into(), out)?;
     Ok(Some(patch))
 }

@@ -8,7 +8,9 @@ use super::dots::Dots;
 use super::eight::Levels;
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
-use super::rewrite;
+use super::normalise::Normalise;
+use super::turn::Turn;
+use super::{super::optimized, rewrite};
 use proptest::prelude::*;
 use tract_core::internal::multithread::{Executor, multithread_tract_scope};
 use tract_core::internal::*;
@@ -296,6 +298,38 @@ proptest! {
     }
 
     #[test]
+    fn any_axis_moved(
+        extents in prop::collection::vec(1usize..40, 2..5), from: prop::sample::Index,
+        to: prop::sample::Index,
+    ) {
+        let (from, to) = (from.index(extents.len()), to.index(extents.len()));
+        prop_assume!(extents.iter().product::<usize>() < 60_000);
+        let input = noise(extents.iter().product(), 31);
+        let tensor = Tensor::from_shape(&extents, &input).unwrap();
+        let want = AxisOp::Move(from, to).eval_out_of_plan(tvec![tensor.into_tvalue()]);
+        let want = want.unwrap().unwrap();
+        let got = run(&Turn { from, to }, &[(&extents, &input)]);
+        prop_assert_eq!(&got[..], want[0].view().as_slice::<f32>().unwrap());
+    }
+
+    #[test]
+    fn any_vectors_to_the_length_of_one(
+        extents in prop::collection::vec(1usize..90, 2..4), axis: prop::sample::Index,
+        epsilon in 1e-9f32..1e-3,
+    ) {
+        let axis = axis.index(extents.len());
+        let input = noise(extents.iter().product(), 32);
+        let inner: usize = extents[axis + 1..].iter().product();
+        let length = extents[axis];
+        let want: Vec<f64> = (0..input.len()).map(|i| {
+            let first = i / (length * inner) * length * inner + i % inner;
+            let squares = (0..length).map(|k| f64::from(input[first + k * inner]).powi(2));
+            f64::from(input[i]) / (squares.sum::<f64>() + f64::from(epsilon)).sqrt()
+        }).collect();
+        assert_near(&run(&Normalise { axis, epsilon }, &[(&extents, &input)]), &want, 2e-6);
+    }
+
+    #[test]
     fn any_attention(
         queries in 1usize..70, keys in 1usize..40, depth in 1usize..12, width in 1usize..20,
         turned: bool, scale in 0.1f32..20.0,
@@ -472,8 +506,34 @@ fn rounding_before_a_convolution_is_done_as_it_reads() {
     assert!(left(&seven.into_optimized().unwrap()));
 }
 
+#[test]
+fn features_are_made_as_long_as_one_and_turned() {
+    let mut m = TypedModel::default();
+    let x = m.add_source("x", f32::fact([1, 3, 64, 64])).unwrap();
+    let epsilon = m.add_const("epsilon", tensor4(&[[[[1e-6f32]]]])).unwrap();
+    let squares = m.wire_node("squares", math::mul(), &[x, x]).unwrap()[0];
+    let sum = Reduce { axes: tvec![1], reducer: Reducer::Sum };
+    let sum = m.wire_node("sum", sum, &[squares]).unwrap()[0];
+    let sum = m.wire_node("add", math::add(), &[sum, epsilon]).unwrap()[0];
+    let length = m.wire_node("length", math::sqrt(), &[sum]).unwrap()[0];
+    let ones = m.wire_node("ones", math::div(), &[x, length]).unwrap()[0];
+    let flat = AxisOp::Reshape(2, tvec![64.into(), 64.into()], tvec![4096.into()]);
+    let flat = m.wire_node("flat", flat, &[ones]).unwrap()[0];
+    let turned = m.wire_node("turned", AxisOp::Move(1, 2), &[flat]).unwrap()[0];
+    m.select_output_outlets(&[turned]).unwrap();
+    let want: Vec<f64> = outputs(m.clone())[0].iter().map(|v| f64::from(*v)).collect();
+    let ours = optimized(m).unwrap();
+    let count = |name: &str| ours.nodes().iter().filter(|n| n.op.name() == name).count();
+    assert_eq!((count("TouchstoneNormalise"), count("TouchstoneTurn")), (1, 1));
+    assert_near(&outputs_of(ours)[0], &want, 2e-6);
+}
+
 fn outputs(model: TypedModel) -> Vec<Vec<f32>> {
-    let plan = model.into_optimized().unwrap().into_runnable().unwrap();
+    outputs_of(model.into_optimized().unwrap())
+}
+
+fn outputs_of(model: TypedModel) -> Vec<Vec<f32>> {
+    let plan = model.into_runnable().unwrap();
     let x = Tensor::from_shape(&[1, 3, 64, 64], &noise(3 * 64 * 64, 15)).unwrap();
     let given = plan.run(tvec![x.into_tvalue()]).unwrap();
     given.iter().map(|v| v.view().as_slice::<f32>().unwrap().to_vec()).collect()
