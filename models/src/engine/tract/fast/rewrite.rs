@@ -2,13 +2,15 @@
 //! still there to be recognised. What is not recognised stays with tract.
 
 use super::along::{Along, Axis};
-use super::attention::{Order, Pairs, Use};
+use super::attention::{Nearest, Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
 use super::eight::Levels;
 use super::isa::Isa;
 use super::normalise::Normalise;
 use super::turn::Turn;
+use std::collections::HashSet;
 use tract_core::internal::*;
+use tract_core::ops::array::TypedConcat;
 use tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_core::ops::cast::Cast;
 use tract_core::ops::change_axes::AxisOp;
@@ -28,7 +30,8 @@ pub(in super::super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         .with_rule_for("normalise", normalise)
         .with_rule_for("convolution", convolution)
         .with_rule_for("behind a convolution", behind)
-        .rewrite(&(), model)
+        .rewrite(&(), model)?;
+    Rewriter::default().with_rule_for("nearest", nearest).rewrite(&(), model)
 }
 
 /// Does what is left of moved axes, once tract has found out which of them can be done without.
@@ -239,11 +242,71 @@ fn attention(
     let (values, Order::Columns) = of_values.keys else { return Ok(None) };
     let Some(isa) = Isa::available().first().copied() else { return Ok(None) };
     let new =
-        Pairs { isa, queries: pairs.queries.1, keys: pairs.keys.1, purpose: Use::Attend { scale } };
+        Pairs { isa, queries: pairs.queries.1, keys: pairs.keys.1, purpose: Use::Attend { scale, nearest: None } };
     let mut patch = TypedModelPatch::default();
     let inputs = patch.taps(model, &[pairs.queries.0, pairs.keys.0, values])?;
     let out = patch.wire_node(format!("{name}.attention"), new, &inputs)?[0];
     patch.shunt_outside(model, next.id.into(), out)?;
+    Ok(Some(patch))
+}
+
+/// What comes first in a tensor along an axis: itself, or the first of what was joined.
+fn begins_with(model: &TypedModel, outlet: OutletId, axis: usize) -> OutletId {
+    let node = model.node(outlet.node);
+    match node.op_as::<TypedConcat>() {
+        Some(joined) if joined.axis == axis => node.inputs[0],
+        _ => outlet,
+    }
+}
+
+fn depends_on(model: &TypedModel, node: usize, other: usize) -> bool {
+    let mut open = vec![node];
+    let mut seen = HashSet::new();
+    while let Some(node) = open.pop() {
+        if node == other {
+            return true;
+        }
+        let before = model.node(node).inputs.iter().map(|input| input.node);
+        open.extend(before.filter(|node| seen.insert(*node)));
+    }
+    false
+}
+
+/// Greatest products that an attention passes through: its queries and keys begin with the same features.
+fn nearest(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &Pairs,
+) -> TractResult<Option<TypedModelPatch>> {
+    rule_if!(matches!(op.purpose, Use::Attend { nearest: None, .. }));
+    let depth = |order| if order == Order::Rows { 2 } else { 1 };
+    let first = begins_with(model, node.inputs[0], depth(op.queries));
+    let keys = begins_with(model, node.inputs[1], depth(op.keys));
+    let scaled = by_number::<Mul>(model, first).filter(|(_, by)| *by > 0.0);
+    let found = model.nodes().iter().find_map(|other| {
+        let greatest = other.op_as::<Pairs>().filter(|op| op.purpose == Use::Greatest)?;
+        let [queries, of] = other.inputs[..] else { return None };
+        if (greatest.queries, greatest.keys, of) != (op.queries, op.keys, keys) {
+            return None;
+        }
+        let factor = match scaled {
+            _ if queries == first => 1.0,
+            Some((exact, by)) if exact == queries => 1.0 / by,
+            _ => return None,
+        };
+        let depth = *shape_of(model, queries)?.get(depth(op.queries))?;
+        (!depends_on(model, node.id, other.id)).then_some((other, Nearest { depth, factor }))
+    });
+    rule_if_some!((other, nearest) = found);
+    let Use::Attend { scale, .. } = op.purpose else { return Ok(None) };
+    let new = Pairs { purpose: Use::Attend { scale, nearest: Some(nearest) }, ..op.clone() };
+    let mut patch = TypedModelPatch::default();
+    let inputs = patch.taps(model, &node.inputs)?;
+    let out = patch.wire_node(name, new, &inputs)?;
+    patch.shunt_outside(model, node.id.into(), out[0])?;
+    patch.shunt_outside(model, other.id.into(), out[1])?;
     Ok(Some(patch))
 }
 

@@ -2,7 +2,7 @@
 //! own operators in a graph.
 
 use super::along::{Along, Axis};
-use super::attention::{Order, Pairs, Use};
+use super::attention::{Nearest, Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
 use super::dots::Dots;
 use super::eight::Levels;
@@ -14,6 +14,7 @@ use super::{super::optimized, rewrite};
 use proptest::prelude::*;
 use tract_core::internal::multithread::{Executor, multithread_tract_scope};
 use tract_core::internal::*;
+use tract_core::ops::array::TypedConcat;
 use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_core::ops::einsum::EinSum;
 use tract_core::ops::math;
@@ -357,7 +358,25 @@ proptest! {
             let pairs = |purpose| Pairs { isa: *isa, queries: Order::Rows, keys: order, purpose };
             let inputs: [(&[usize], &[f32]); 3] =
                 [(&[1, queries, depth], &q), (&key_shape, &k), (&[1, keys, width], &v)];
-            assert_near(&run(&pairs(Use::Attend { scale }), &inputs), &attended, 5e-5);
+            let attend = |nearest| pairs(Use::Attend { scale, nearest });
+            assert_near(&run(&attend(None), &inputs), &attended, 5e-5);
+            // As far as half of the values, to the last of them.
+            for part in [depth.div_ceil(2), depth] {
+                let both = attend(Some(Nearest { depth: part, factor: 0.5 }));
+                let inputs = inputs.map(|(shape, data)| {
+                    Tensor::from_shape(shape, data).unwrap().into_tvalue()
+                });
+                let given = both.eval_out_of_plan(inputs.into_iter().collect()).unwrap().unwrap();
+                let given = [0, 1].map(|i| given[i].view().as_slice::<f32>().unwrap().to_vec());
+                assert_near(&given[0], &attended, 5e-5);
+                let want: Vec<f64> = (0..queries).map(|i| {
+                    let products = (0..keys).map(|j| -> f64 {
+                        (0..part).map(|d| f64::from(q[i * depth + d]) * f64::from(key(j, d))).sum()
+                    });
+                    0.5 * products.fold(f64::MIN, f64::max)
+                }).collect();
+                assert_near(&given[1], &want, 2e-5);
+            }
             assert_near(&run(&pairs(Use::Greatest), &inputs[..2]), &greatest, 2e-5);
         }
     }
@@ -370,7 +389,7 @@ fn one_key_far_above_all_others() {
     let k: Vec<f32> = (0..30).map(|j| if j == 7 { 90.0 } else { -90.0 }).collect();
     let v: Vec<f32> = (0..30).map(|j| j as f32).collect();
     for isa in Isa::available() {
-        let purpose = Use::Attend { scale: 1.0 };
+        let purpose = Use::Attend { scale: 1.0, nearest: None };
         let op = Pairs { isa: *isa, queries: Order::Rows, keys: Order::Rows, purpose };
         let inputs: [(&[usize], &[f32]); 3] =
             [(&[1, 20, 1], &q), (&[1, 30, 1], &k), (&[1, 30, 1], &v)];
@@ -507,6 +526,45 @@ fn rounding_before_a_convolution_is_done_as_it_reads() {
 }
 
 #[test]
+fn an_attention_passes_through_the_nearest_neighbour() {
+    let mut m = TypedModel::default();
+    let x = m.add_source("x", f32::fact([1, 3, 64, 64])).unwrap();
+    let keys = AxisOp::Reshape(1, tvec![3.into(), 64.into()], tvec![192.into()]);
+    let keys = m.wire_node("keys", keys, &[x]).unwrap()[0];
+    let queries = m.wire_node("queries", AxisOp::Move(1, 2), &[keys]).unwrap()[0];
+    let two = m.add_const("two", tensor3(&[[[2.0f32]]])).unwrap();
+    let doubled = m.wire_node("doubled", math::mul(), &[queries, two]).unwrap()[0];
+    let place = |shape: &[usize], seed| Tensor::from_shape(shape, &noise(192, seed)).unwrap();
+    let rows = m.add_const("rows", place(&[1, 64, 3], 41)).unwrap();
+    let columns = m.add_const("columns", place(&[1, 3, 64], 42)).unwrap();
+    let joined = TypedConcat { axis: 2 };
+    let placed = m.wire_node("placed", joined, &[doubled, rows]).unwrap()[0];
+    let joined = TypedConcat { axis: 1 };
+    let places = m.wire_node("places", joined, &[keys, columns]).unwrap()[0];
+    let product = |m: &mut TypedModel, name: &str, a: OutletId, b: OutletId| {
+        let axes = AxesMapping::for_numpy_matmul(3, false, false, false).unwrap();
+        let op = EinSum { axes, operating_dt: f32::datum_type(), q_params: None };
+        m.wire_node(name, op, &[a, b]).unwrap()[0]
+    };
+    let all = product(&mut m, "all", placed, places);
+    let softmax = Softmax { axes: tvec![2], quant_output_dt: None, kind: SoftmaxKind::default() };
+    let weights = m.wire_node("weights", softmax, &[all]).unwrap()[0];
+    let attended = product(&mut m, "attended", weights, queries);
+    let alike = product(&mut m, "alike", queries, keys);
+    let most = Reduce { axes: tvec![2], reducer: Reducer::Max };
+    let most = m.wire_node("most", most, &[alike]).unwrap()[0];
+    m.select_output_outlets(&[attended, most]).unwrap();
+    let want = outputs(m.clone());
+    let ours = optimized(m).unwrap();
+    let count = |name: &str| ours.nodes().iter().filter(|n| n.op.name() == name).count();
+    assert_eq!((count("TouchstoneAttention"), count("TouchstoneGreatestProduct")), (1, 0));
+    for (got, want) in outputs_of(ours).iter().zip(&want) {
+        let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
+        assert_near(got, &want, 1e-4);
+    }
+}
+
+#[test]
 fn features_are_made_as_long_as_one_and_turned() {
     let mut m = TypedModel::default();
     let x = m.add_source("x", f32::fact([1, 3, 64, 64])).unwrap();
@@ -548,7 +606,8 @@ fn a_graph_gives_what_tract_gives_with_our_operators_in_it() {
     assert_eq!(count("TouchstoneConvolution"), 2);
     assert_eq!(count("TouchstoneAlong"), 2);
     assert_eq!(count("TouchstoneAttention"), 1);
-    assert_eq!(count("TouchstoneGreatestProduct"), 1);
+    // The attention passes through it.
+    assert_eq!(count("TouchstoneGreatestProduct"), 0);
     let pool = Executor::multithread_with_name(2, "test");
     for got in [outputs(ours.clone()), multithread_tract_scope(pool, || outputs(ours))] {
         for (got, want) in got.iter().zip(&want) {
