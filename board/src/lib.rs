@@ -19,6 +19,7 @@ pub mod faults;
 pub mod gpio;
 pub mod heartbeat;
 pub mod io;
+pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod modbus;
 pub mod push;

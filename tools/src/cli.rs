@@ -33,7 +33,7 @@ pub enum Command {
     Export(export::ExportArgs),
     /// Learn anew what good parts score, for a package whose graphs stay as they are.
     Calibrate(calibrate::CalibrateArgs),
-    /// Make a package that ONNX Runtime reads (the camera's --engine ort), of 32 bits or 16.
+    /// Make a package of 8 bits, or one that ONNX Runtime reads (the camera's --engine ort).
     Quantize(quantize::QuantizeArgs),
     /// Take in what others trained: a whole network as a model package, or an encoder.
     #[command(subcommand)]

@@ -44,10 +44,13 @@ pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
 /// # Errors
 /// tract cannot change the graph.
 pub fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
-    if fast::ours().map_err(TractError::msg)? {
-        fast::rewrite(&mut model)?;
+    if !fast::ours().map_err(TractError::msg)? {
+        return model.into_optimized();
     }
-    model.into_optimized()
+    fast::rewrite(&mut model)?;
+    let mut model = model.into_optimized()?;
+    fast::turns(&mut model)?;
+    Ok(model)
 }
 
 /// tract with a number of threads.

@@ -34,8 +34,8 @@ pub struct Wish {
     pub float: BTreeSet<String>,
     /// So many more, those that lose most.
     pub float_layers: usize,
-    /// Float graphs for tract that lose what 8 bits lose, instead of 8 bits.
-    pub is_simulated: bool,
+    /// Who runs it.
+    pub engine: For,
 }
 
 /// `package` with convolutions of 8 bits in `out`, with `sensitivity.md` and `sensitivity.svg` beside it.
@@ -63,6 +63,11 @@ pub fn in_int8(
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
         bail!("no layer is called '{unknown}'; there are {}", names.join(", "));
     }
+    let form = match wish.engine {
+        For::Tract => Form::AsRead,
+        // What is lost is the same, and tract can run it.
+        For::Ort => Form::Simulated,
+    };
     let mut report = Report { pictures: files.len(), method: wish.method, ..Report::default() };
     let seen: Vec<BTreeMap<String, Seen>> = float
         .iter()
@@ -71,7 +76,7 @@ pub fn in_int8(
         .collect::<Result<_>>()?;
     for ((graph, samples), (seen, name)) in float.iter().zip(&samples).zip(seen.iter().zip(GRAPHS))
     {
-        let judge = Judge::new(graph, &samples[..samples.len().min(MEASURED)])?;
+        let judge = Judge::new(graph, &samples[..samples.len().min(MEASURED)], form)?;
         let all = layers(graph, &own(&wish.float, name));
         let ranges = chosen(seen, wish.method);
         for layer in all.iter().filter(|layer| layer.weights.is_some()) {
@@ -86,21 +91,21 @@ pub fn in_int8(
     let mut worst: Vec<&Lost> = report.layers.iter().collect();
     worst.sort_by(|a, b| b.lost.total_cmp(&a.lost));
     stays.extend(worst.iter().take(wish.float_layers).map(|lost| lost.layer.clone()));
-    let (form, engine) = match wish.is_simulated {
-        true => (Form::Simulated, For::Tract),
-        false => (Form::Qdq, For::Ort),
+    let written = match wish.engine {
+        For::Tract => Form::AsRead,
+        For::Ort => Form::Qdq,
     };
     let mut made = Vec::new();
     for ((graph, samples), (seen, name)) in float.iter().zip(&samples).zip(seen.iter().zip(GRAPHS))
     {
         let (left, ranges) = (layers(graph, &own(&stays, name)), chosen(seen, wish.method));
-        let judge = Judge::new(graph, &samples[..samples.len().min(MEASURED)])?;
+        let judge = Judge::new(graph, &samples[..samples.len().min(MEASURED)], form)?;
         report.left.push((name, judge.lost(&left, &ranges)?));
-        made.push(quantized(graph, &left, &ranges, form)?);
+        made.push(quantized(graph, &left, &ranges, written)?);
     }
     report.float = stays;
     let Ok(made) = <[Graph; 2]>::try_from(made) else { bail!("not two graphs") };
-    let package = write(package, &made, Precision::Int8, engine, out)?;
+    let package = write(package, &made, Precision::Int8, wish.engine, out)?;
     put(&out.join("sensitivity.md"), report.table().as_bytes())?;
     put(&out.join("sensitivity.svg"), report.svg().as_bytes())?;
     Ok(package)
@@ -195,13 +200,14 @@ fn chosen(seen: &BTreeMap<String, Seen>, method: Method) -> BTreeMap<String, Eig
 struct Judge<'a> {
     graph: &'a Graph,
     samples: &'a [Sample],
+    form: Form,
     /// Outputs that count.
     outputs: Vec<usize>,
     expected: Vec<Vec<Tensor>>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(graph: &'a Graph, samples: &'a [Sample]) -> Result<Judge<'a>> {
+    fn new(graph: &'a Graph, samples: &'a [Sample], form: Form) -> Result<Judge<'a>> {
         let mut running = Running::new(graph, &BTreeSet::new())?;
         let expected = samples.iter().map(|sample| running.run(&refs(sample)));
         let expected = expected.collect::<Result<_>>()?;
@@ -211,12 +217,12 @@ impl<'a> Judge<'a> {
             Some(map) => vec![map],
             None => (0..names.len()).collect(),
         };
-        Ok(Judge { graph, samples, outputs, expected })
+        Ok(Judge { graph, samples, form, outputs, expected })
     }
 
     /// Error over value, root mean squares, of the output that loses most.
     fn lost(&self, layers: &[Layer], ranges: &BTreeMap<String, EightBits>) -> Result<f64> {
-        let graph = quantized(self.graph, layers, ranges, Form::Simulated)?;
+        let graph = quantized(self.graph, layers, ranges, self.form)?;
         let mut running = Running::new(&graph, &BTreeSet::new())?;
         let mut sums = vec![(0.0, 0.0); self.outputs.len()];
         for (sample, expected) in self.samples.iter().zip(&self.expected) {

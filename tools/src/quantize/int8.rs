@@ -1,5 +1,6 @@
-//! Convolutions in 8 bits, written as ONNX says it (QDQ): weights per output channel and symmetric, what flows
-//! between them per tensor and asymmetric. ONNX Runtime makes one integer operator of each such convolution.
+//! Convolutions in 8 bits: weights per output channel and symmetric, what flows between them per tensor and
+//! asymmetric. Written as ONNX says it (QDQ), ONNX Runtime makes one integer operator of each such convolution; written
+//! as the rounding of what it reads, the camera's own operators do.
 //!
 //! What stays in float: everything that is no convolution or sum of two, so the alignment; the last convolutions
 //! before an output, so embeddings and head; and what the caller names.
@@ -22,8 +23,11 @@ const WEIGHT_MAX: f32 = 127.0;
 pub enum Form {
     /// `QuantizeLinear` and `DequantizeLinear`.
     Qdq,
-    /// As plain float operators that lose what 8 bits lose: any engine runs it.
+    /// The same as plain float operators: any engine runs it.
     Simulated,
+    /// What each convolution reads, as plain float operators that `models/src/engine/tract/fast` knows; sums and
+    /// results stay exact.
+    AsRead,
 }
 
 /// One operator that is done in 8 bits.
@@ -111,6 +115,10 @@ fn is_last(graph: &pb::GraphProto, readers: &HashMap<&str, Vec<usize>>, node: us
     false
 }
 
+fn is_grouped(node: &pb::NodeProto) -> bool {
+    node.attribute.iter().any(|attribute| attribute.name == "group" && attribute.i != 1)
+}
+
 /// Tensors whose values have to be seen to do `layers` in 8 bits.
 pub fn tensors(layers: &[Layer]) -> BTreeSet<String> {
     layers.iter().flat_map(|l| l.inputs.iter().chain([&l.output])).cloned().collect()
@@ -136,6 +144,21 @@ pub fn quantized(
     let mut before: BTreeMap<usize, Vec<pb::NodeProto>> = BTreeMap::new();
     let mut dropped: HashSet<usize> = HashSet::new();
     for layer in layers {
+        if form == Form::AsRead {
+            // Of a channel by itself there are no four to multiply at once.
+            if layer.weights.is_some() && !is_grouped(&writer.graph.node[layer.node]) {
+                let name = &layer.inputs[0];
+                let eight = format!("{name}.eight");
+                if read.insert(name) {
+                    writer.through(name, &eight, range(name)?);
+                }
+                writer.graph.node[layer.node].input[0] = eight;
+                writer.weights(layer.node, range(name)?.scale)?;
+                let first = std::mem::take(&mut writer.added);
+                before.entry(layer.node).or_default().extend(first);
+            }
+            continue;
+        }
         for (slot, name) in layer.inputs.iter().enumerate() {
             // What another layer gives has been through 8 bits already, under its own name.
             if made.contains(name.as_str()) {
@@ -220,7 +243,7 @@ impl Writer<'_> {
                 self.node("QuantizeLinear", &[from, &scale, &zero], &whole, vec![]);
                 self.node("DequantizeLinear", &[&whole, &scale, &zero], to, vec![]);
             }
-            Form::Simulated => {
+            Form::Simulated | Form::AsRead => {
                 let (least, greatest) = form.ends();
                 let steps = [
                     ("Mul", 1.0 / form.scale),
@@ -268,7 +291,7 @@ impl Writer<'_> {
             .map(|v| v.clamp(-WEIGHT_MAX, WEIGHT_MAX))
             .collect();
         let name = format!("{}.eight", self.graph.node[node].name);
-        if self.form == Form::Simulated {
+        if self.form != Form::Qdq {
             let left = whole.chunks_exact(own).zip(&scales);
             let left = left.flat_map(|(channel, s)| channel.iter().map(move |v| v * s));
             let bytes = left.flat_map(f32::to_le_bytes).collect();
@@ -398,6 +421,13 @@ mod tests {
         };
         let lost = off(&got[0], &seen[0]);
         assert!(lost > 1e-5 && lost < 0.05, "lost {lost}");
+        let as_read = quantized(&graph, &all, &ranges, Form::AsRead).unwrap();
+        let got = Running::new(&as_read, &BTreeSet::new()).unwrap().run(&[&image(9)]).unwrap();
+        let less = off(&got[0], &seen[0]);
+        assert!(less > 1e-5 && less < 0.05, "lost {less}");
+        let count = |op: &str| as_read.inner().node.iter().filter(|n| n.op_type == op).count();
+        // The image, `a` and `b`; ReLUs stay, sums are exact.
+        assert_eq!((count("Round"), count("Relu"), count("Add")), (3, 3, 1));
         let written = quantized(&graph, &all, &ranges, Form::Qdq).unwrap();
         let count = |op: &str| written.inner().node.iter().filter(|n| n.op_type == op).count();
         // The image and four results; weights and biases of three convolutions beside these.

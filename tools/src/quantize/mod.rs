@@ -1,5 +1,6 @@
-//! A package's graphs as ONNX, which ONNX Runtime reads, with weights of 32 bits or of 16, or with convolutions of
-//! 8. The package is all that is needed, not the run that it came from; for 8 bits pictures of good parts besides.
+//! A package's graphs with convolutions of 8 bits, for the camera's own operators or for ONNX Runtime, or as ONNX
+//! with weights of 32 bits or of 16. The package is all that is needed, not the run that it came from; for 8 bits
+//! pictures of good parts besides.
 
 mod calibrated;
 mod graph;
@@ -61,22 +62,23 @@ pub struct QuantizeArgs {
     /// A layer that stays in float, as `sensitivity.md` names it; repeatable. For int8.
     #[arg(long, value_name = "LAYER")]
     pub float: Vec<String>,
-    /// Write what 8 bits leave of everything as float NNEF, no smaller and slower, so that tract shows what is lost:
-    /// `eval` then needs no ONNX Runtime. For int8.
-    #[arg(long)]
-    pub simulated: bool,
+    /// Who runs it: `tract` is the camera as it comes (int8 alone), `ort` a build with ONNX Runtime [default: tract
+    /// for int8, ort for the others].
+    #[arg(long, value_enum)]
+    pub engine: Option<For>,
 }
 
 /// Both graphs.
 type Both = [Graph; 2];
 
-/// Who reads a package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum For {
-    /// ONNX.
-    Ort,
-    /// NNEF.
+/// Who runs a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum For {
+    /// The camera's own engine: NNEF that says in float operators what 8 bits leave of everything. Where the
+    /// processor multiplies bytes four at a time (VNNI, `sdot`), it does so; anywhere else it computes just that.
     Tract,
+    /// ONNX Runtime: ONNX.
+    Ort,
 }
 
 /// Runs the command.
@@ -93,10 +95,13 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
                 method: args.method,
                 float,
                 float_layers: args.float_layers,
-                is_simulated: args.simulated,
+                engine: args.engine.unwrap_or(For::Tract),
             };
             in_int8(&package, pictures, &wish, &args.out)?
         }
+        (_, To::F16 | To::F32) if args.engine == Some(For::Tract) => bail!(
+            "tract computes in f32 whatever weights are stored as; take the package as it is, or --engine ort"
+        ),
         _ => convert(&package, args.precision, &args.out)?,
     };
     let megabytes = |package: &ModelPackage| -> Result<f64> {

@@ -42,9 +42,21 @@ pub(super) enum Use {
     Attend {
         /// Before the softmax.
         scale: f32,
+        /// A second output, for nothing.
+        nearest: Option<Nearest>,
     },
     /// The greatest: `[1, queries, 1]`.
     Greatest,
+}
+
+/// The greatest product of each query with a key, `[1, queries, 1]`, as far as the first values go: the sum passes
+/// through it on its way to the whole product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Nearest {
+    /// So many values.
+    pub depth: usize,
+    /// What it is multiplied with in the end.
+    pub factor: f32,
 }
 
 /// The operator. Inputs: queries, keys, and for [`Use::Attend`] values.
@@ -70,12 +82,15 @@ impl Pairs {
         (keys, [key_count, depth]): (&[f32], [usize; 2]),
         (values, width): (&[f32], usize),
         out: &mut [f32],
+        nearest: &mut [f32],
     ) {
         let block = self.isa.rows();
         let [row, cell] = self.keys.strides([key_count, depth]);
         let count = query_extents[0];
         assert!(queries.len() == count * query_extents[1] && query_extents[1] == depth);
         assert!(out.len() == count * width);
+        assert!(self.nearest().is_none_or(|n| nearest.len() == count && n.depth <= depth));
+        let nearest = Target::new(nearest);
         let group = self.isa.lanes() * self.isa.registers();
         let target = Target::new(out);
         with_scratch(KEYS, |packed_keys| {
@@ -96,6 +111,7 @@ impl Pairs {
                         keys: (keys, key_count, depth),
                         values: (values, width),
                         target,
+                        nearest,
                     };
                     with_scratch(LOCAL, |scratch| self.isa.call(Scratched { part, scratch }));
                 });
@@ -112,6 +128,7 @@ struct Part<'a> {
     keys: (&'a [f32], usize, usize),
     values: (&'a [f32], usize),
     target: Target,
+    nearest: Target,
 }
 
 struct Scratched<'a> {
@@ -146,9 +163,20 @@ impl Kernel for Scratched<'_> {
                 std::array::from_fn(|v| values.as_ptr().add(v * L::COUNT))
             };
             let mut greatest = [L::splat(f32::NEG_INFINITY); V];
+            let mut nearest = greatest;
+            let first = part.op.nearest().map_or(depth, |nearest| nearest.depth);
             let queries = places(side_by_side);
             for (block, keys) in keys.chunks_exact(depth * M).enumerate() {
-                let products = strided_sums::<L, M, V>(keys.as_ptr(), depth, width, queries);
+                let mut products: [[L; V]; M] = [[L::splat(0.0); V]; M];
+                add_strided(&mut products, keys.as_ptr(), 0..first, width, queries);
+                if part.op.nearest().is_some() {
+                    for products in products.iter().take(key_count - block * M) {
+                        for v in 0..V {
+                            nearest[v] = nearest[v].max(products[v]);
+                        }
+                    }
+                }
+                add_strided(&mut products, keys.as_ptr(), first..depth, width, queries);
                 for (m, products) in products.iter().enumerate().take(key_count - block * M) {
                     for (v, product) in products.iter().enumerate() {
                         greatest[v] = greatest[v].max(*product);
@@ -159,7 +187,17 @@ impl Kernel for Scratched<'_> {
                     }
                 }
             }
-            let Use::Attend { scale } = part.op.purpose else {
+            if let Some(Nearest { factor, .. }) = part.op.nearest() {
+                for v in 0..V {
+                    let at = sums_row.as_mut_ptr().add(v * L::COUNT);
+                    nearest[v].mul(L::splat(factor)).store(at);
+                }
+                for (n, query) in part.rows.clone().enumerate() {
+                    // SAFETY: every query is written by the group that it is in.
+                    *part.nearest.at(query) = sums_row[n];
+                }
+            }
+            let Use::Attend { scale, .. } = part.op.purpose else {
                 for (v, greatest) in greatest.iter().enumerate() {
                     greatest.store(sums_row.as_mut_ptr().add(v * L::COUNT));
                 }
@@ -192,7 +230,8 @@ impl Kernel for Scratched<'_> {
             let (values, columns) = part.values;
             let from = places(weights);
             for (block, values) in values.chunks_exact(key_count * M).enumerate() {
-                let sums = strided_sums::<L, M, V>(values.as_ptr(), key_count, width, from);
+                let mut sums: [[L; V]; M] = [[L::splat(0.0); V]; M];
+                add_strided(&mut sums, values.as_ptr(), 0..key_count, width, from);
                 let first = block * M;
                 let mut out = [[0.0f32; MOST_LANES]; M];
                 for v in 0..V {
@@ -221,21 +260,29 @@ const LOWEST: f32 = -60.0;
 /// Values of the widest register.
 const MOST_LANES: usize = 16;
 
-/// [`sums`] from 0 where the values of one tap follow those of another: `stride` apart.
+/// Adds the products of some taps, where the values of one tap follow those of another: `stride` apart.
 #[inline(always)]
-unsafe fn strided_sums<L: Lanes, const M: usize, const V: usize>(
+unsafe fn add_strided<L: Lanes, const M: usize, const V: usize>(
+    sums: &mut [[L; V]; M],
     weights: *const f32,
-    taps: usize,
+    taps: std::ops::Range<usize>,
     stride: usize,
     places: [*const f32; V],
-) -> [[L; V]; M] {
+) {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums: [[L; V]; M] = [[L::splat(0.0); V]; M];
-        for tap in 0..taps {
-            add_products(&mut sums, weights.add(tap * M), load_all(places, tap * stride));
+        for tap in taps {
+            add_products(sums, weights.add(tap * M), load_all(places, tap * stride));
         }
-        sums
+    }
+}
+
+impl Pairs {
+    fn nearest(&self) -> Option<Nearest> {
+        match self.purpose {
+            Use::Attend { nearest, .. } => nearest,
+            Use::Greatest => None,
+        }
     }
 }
 
@@ -265,13 +312,16 @@ impl EvalOp for Pairs {
             Use::Greatest => (&[][..], 1),
         };
         let mut out = tensor_for::<f32>(&[1, queries[0], values.1])?;
+        let mut nearest = tensor_for::<f32>(&[1, queries[0], 1])?;
         self.apply(
             (inputs[0].view().as_slice()?, queries),
             (inputs[1].view().as_slice()?, keys),
             values,
             out.view_mut().as_slice_mut()?,
+            nearest.view_mut().as_slice_mut()?,
         );
-        Ok(tvec!(out.into_tvalue()))
+        let nearest = self.nearest().map(|_| nearest.into_tvalue());
+        Ok(std::iter::once(out.into_tvalue()).chain(nearest).collect())
     }
 }
 
@@ -287,6 +337,8 @@ impl TypedOp for Pairs {
             Use::Attend { .. } => inputs[2].shape[2].clone(),
             Use::Greatest => 1.to_dim(),
         };
-        Ok(tvec!(f32::fact([1.to_dim(), rows.clone(), width])))
+        let fact = |width| f32::fact([1.to_dim(), rows.clone(), width]);
+        let nearest = self.nearest().map(|_| fact(1.to_dim()));
+        Ok(std::iter::once(fact(width)).chain(nearest).collect())
     }
 }

@@ -2,9 +2,11 @@
 //! for strides taken apart into its phases) once, then read in place. tract's own lays every value out once
 //! per kernel cell.
 
+use super::dots::Dots;
+use super::eight::{self, Eight, Levels, TOGETHER};
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
-use super::product::{Panels, Target, at_least, shared, sums, with_scratch};
+use super::product::{Panels, Target, at_least, shared, sums, whole, with_scratch};
 use std::sync::Arc;
 use tract_core::internal::*;
 
@@ -35,7 +37,7 @@ const DEPTHWISE_REGISTERS: usize = 4;
 pub(super) struct Convolution {
     shape: Shape,
     isa: Isa,
-    weights: Arc<Panels>,
+    weights: Arc<Weights>,
     /// One per output channel, filled up to whole blocks.
     bias: Arc<Vec<f32>>,
     /// Where each weight finds its value, behind a place.
@@ -51,6 +53,78 @@ pub(super) struct Convolution {
 // Weights are compared by `PartialEq`; no NaN gets here.
 impl Eq for Convolution {}
 
+#[derive(Clone, Debug, PartialEq)]
+enum Weights {
+    Float(Panels),
+    Eight(Eight),
+}
+
+/// Where everything lies.
+struct Layout {
+    taps: Vec<u32>,
+    places: Vec<(u32, u32)>,
+    padded: Option<[usize; 2]>,
+}
+
+/// Numbers of the scratch memories.
+const PADDED: usize = 0;
+const LEVELS: usize = 1;
+
+impl Shape {
+    /// Where everything lies, of an input of so many planes, with so many channels to a weight's row. None if rows
+    /// are shorter than registers of `lanes`, or the map is larger than its places can number.
+    fn layout(&self, lanes: usize, planes: usize, channels: usize) -> Option<Layout> {
+        let [_, rows, columns] = self.input;
+        let [outputs, out_rows, out_columns] = self.output;
+        let [kernel_rows, kernel_columns] = self.kernel;
+        let as_it_is = self.kernel == [1, 1]
+            && self.stride == [1, 1]
+            && self.pad == [0, 0]
+            && [rows, columns] == [out_rows, out_columns];
+        // One long row, if nothing of the borders matters.
+        let [plane_rows, plane_columns] =
+            if as_it_is { [1, rows * columns] } else { [out_rows, out_columns] };
+        if plane_columns < lanes || out_rows == 0 {
+            return None;
+        }
+        let [down, across] = self.stride;
+        let reach = |axis: usize| {
+            let size = [out_rows, out_columns][axis];
+            let span = (self.kernel[axis] - 1) * self.dilation[axis];
+            ((size - 1) * self.stride[axis] + span + 1).div_ceil(self.stride[axis])
+        };
+        let padded = (!as_it_is).then(|| [reach(0), reach(1)]);
+        let [height, width] = padded.unwrap_or([1, rows * columns]);
+        let (plane, phases) = (height * width, down * across);
+        u32::try_from(planes * phases * plane).ok()?;
+        u32::try_from(outputs * out_rows * out_columns).ok()?;
+        let tap = |channel: usize, y: usize, x: usize| {
+            let (y, x) = (y * self.dilation[0], x * self.dilation[1]);
+            let phase = (y % down) * across + x % across;
+            ((channel * phases + phase) * plane + y / down * width + x / across) as u32
+        };
+        let cells = kernel_rows * kernel_columns;
+        let taps = (0..channels * cells)
+            .map(|i| tap(i / cells, i % cells / kernel_columns, i % kernel_columns))
+            .collect();
+        let places = (0..plane_rows)
+            .flat_map(|y| {
+                (0..plane_columns.div_ceil(lanes)).map(move |i| {
+                    // The last of a row ends with it; what it shares with the one before is done twice.
+                    let x = (i * lanes).min(plane_columns - lanes);
+                    ((y * width + x) as u32, (y * plane_columns + x) as u32)
+                })
+            })
+            .collect();
+        Some(Layout { taps, places, padded })
+    }
+
+    /// Parts that an input plane is taken into, for strides.
+    fn phases(&self) -> usize {
+        self.stride[0] * self.stride[1]
+    }
+}
+
 impl Convolution {
     /// `weight` is `[out, in / groups, kh, kw]`. None if no instruction set's registers are as narrow as
     /// the output, or the map is larger than its places can number.
@@ -60,66 +134,53 @@ impl Convolution {
 
     /// The same with a given set.
     pub fn on(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
-        let [inputs, rows, columns] = shape.input;
-        let [outputs, out_rows, out_columns] = shape.output;
-        let [kernel_rows, kernel_columns] = shape.kernel;
-        let lanes = isa.lanes();
-        let as_it_is = shape.kernel == [1, 1]
-            && shape.stride == [1, 1]
-            && shape.pad == [0, 0]
-            && [rows, columns] == [out_rows, out_columns];
-        // One long row, if nothing of the borders matters.
-        let [plane_rows, plane_columns] =
-            if as_it_is { [1, rows * columns] } else { [out_rows, out_columns] };
-        if plane_columns < lanes || out_rows == 0 {
-            return None;
-        }
-        let [down, across] = shape.stride;
-        let reach = |axis: usize| {
-            let size = [out_rows, out_columns][axis];
-            let span = (shape.kernel[axis] - 1) * shape.dilation[axis];
-            ((size - 1) * shape.stride[axis] + span + 1).div_ceil(shape.stride[axis])
-        };
-        let padded = (!as_it_is).then(|| [reach(0), reach(1)]);
-        let [height, width] = padded.unwrap_or([1, rows * columns]);
-        let (plane, phases) = (height * width, down * across);
-        u32::try_from(inputs * phases * plane).ok()?;
-        u32::try_from(outputs * out_rows * out_columns).ok()?;
-        let tap = |channel: usize, y: usize, x: usize| {
-            let (y, x) = (y * shape.dilation[0], x * shape.dilation[1]);
-            let phase = (y % down) * across + x % across;
-            ((channel * phases + phase) * plane + y / down * width + x / across) as u32
-        };
-        let cells = kernel_rows * kernel_columns;
-        let channels = if shape.depthwise { 1 } else { inputs };
-        let taps: Vec<u32> = (0..channels * cells)
-            .map(|i| tap(i / cells, i % cells / kernel_columns, i % kernel_columns))
-            .collect();
-        let places: Vec<(u32, u32)> = (0..plane_rows)
-            .flat_map(|y| {
-                (0..plane_columns.div_ceil(lanes)).map(move |i| {
-                    // The last of a row ends with it; what it shares with the one before is done twice.
-                    let x = (i * lanes).min(plane_columns - lanes);
-                    ((y * width + x) as u32, (y * plane_columns + x) as u32)
-                })
-            })
-            .collect();
+        let channels = if shape.depthwise { 1 } else { shape.input[0] };
+        let layout = shape.layout(isa.lanes(), shape.input[0], channels)?;
         let block = if shape.depthwise { 1 } else { isa.rows() };
-        let per_row = channels * cells;
-        let weights = Panels::new(outputs, per_row, block, |row, tap| weight[row * per_row + tap]);
+        let (outputs, per_row) = (shape.output[0], layout.taps.len());
+        let panels = Panels::new(outputs, per_row, block, |row, tap| weight[row * per_row + tap]);
+        Some(Convolution::with(isa, shape, Weights::Float(panels), layout, bias))
+    }
+
+    /// The same of an input in `levels`, by products of bytes. None if this machine has no instruction for them, the
+    /// weights do not lie on levels, or it is depthwise.
+    pub fn of_levels(
+        shape: &Shape,
+        levels: Levels,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> Option<Convolution> {
+        let isa = Isa::available().first().copied().filter(|_| !shape.depthwise)?;
+        let dots = Dots::beside(isa)?;
+        let groups = shape.input[0].div_ceil(TOGETHER);
+        let layout = shape.layout(isa.lanes(), groups, groups)?;
+        let cells = shape.kernel[0] * shape.kernel[1];
+        let sizes = [shape.output[0], shape.input[0], cells];
+        let eight = Eight::new(dots, levels, weight, sizes, isa.rows())?;
+        Some(Convolution::with(isa, shape, Weights::Eight(eight), layout, bias))
+    }
+
+    fn with(
+        isa: Isa,
+        shape: &Shape,
+        weights: Weights,
+        layout: Layout,
+        bias: &[f32],
+    ) -> Convolution {
+        let outputs = shape.output[0];
         let mut bias = if bias.len() == 1 { vec![bias[0]; outputs] } else { bias.to_vec() };
-        bias.resize(outputs.next_multiple_of(block), 0.0);
-        Some(Convolution {
+        bias.resize(outputs.next_multiple_of(isa.rows()), 0.0);
+        Convolution {
             shape: shape.clone(),
             isa,
             weights: Arc::new(weights),
             bias: Arc::new(bias),
-            taps: Arc::new(taps),
-            places: Arc::new(places),
-            padded,
+            taps: Arc::new(layout.taps),
+            places: Arc::new(layout.places),
+            padded: layout.padded,
             adds: false,
             relu: false,
-        })
+        }
     }
 
     /// The same with a second input that is added to the result.
@@ -142,28 +203,64 @@ impl Convolution {
         [1, channels, rows, columns]
     }
 
+    pub fn taps(&self) -> &[u32] {
+        &self.taps
+    }
+
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// Channels of the output, and values of each.
+    pub fn out_planes(&self) -> (usize, usize) {
+        let [channels, rows, columns] = self.shape.output;
+        (channels, rows * columns)
+    }
+
     /// `out` = the convolution of `input`, plus `added`.
     fn apply(&self, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
-        match self.padded {
-            None => self.product(input, added, out),
-            Some([height, width]) => with_scratch(0, |scratch| {
-                let phases = self.shape.stride[0] * self.shape.stride[1];
-                let len = self.shape.input[0] * phases * height * width;
-                let scratch = at_least(scratch, len);
-                self.pad(input, scratch, [height, width]);
-                self.product(scratch, added, out);
+        let [channels, rows, columns] = self.shape.input;
+        let padded_len = |planes: usize| {
+            planes * self.shape.phases() * self.padded.map_or(0, |[height, width]| height * width)
+        };
+        match (&*self.weights, self.padded) {
+            (Weights::Float(weights), None) => self.product(weights, input, added, out),
+            (Weights::Float(weights), Some(extents)) => with_scratch(PADDED, |scratch| {
+                let scratch = at_least(scratch, padded_len(channels));
+                self.pad(input, scratch, extents, 0.0);
+                self.product(weights, scratch, added, out);
+            }),
+            (Weights::Eight(eight), padded) => with_scratch(LEVELS, |levels| {
+                let groups = channels.div_ceil(TOGETHER);
+                let levels = whole(at_least(levels, groups * rows * columns));
+                eight.quantise(input, rows * columns, levels);
+                let Some(extents) = padded else {
+                    self.product_of_levels(eight, levels, added, out);
+                    return;
+                };
+                with_scratch(PADDED, |scratch| {
+                    let scratch = whole(at_least(scratch, padded_len(groups)));
+                    self.pad(levels, scratch, extents, eight.border());
+                    self.product_of_levels(eight, scratch, added, out);
+                });
             }),
         }
     }
 
     /// Lays the input out with its borders, phase by phase.
-    fn pad(&self, input: &[f32], out: &mut [f32], [height, width]: [usize; 2]) {
-        let [channels, rows, columns] = self.shape.input;
+    fn pad<T: Copy + Send + Sync>(
+        &self,
+        input: &[T],
+        out: &mut [T],
+        [height, width]: [usize; 2],
+        border: T,
+    ) {
+        let [_, rows, columns] = self.shape.input;
         let [down, across] = self.shape.stride;
         let [above, left] = self.shape.pad;
         let per_channel = down * across * height * width;
         let target = Target::new(out);
-        shared(channels, |channel| {
+        shared(input.len() / (rows * columns), |channel| {
             // SAFETY: every channel writes its own part, and all of it lies within `out`.
             let out = unsafe {
                 std::slice::from_raw_parts_mut(target.at(channel * per_channel), per_channel)
@@ -173,7 +270,7 @@ impl Convolution {
                 let (phase, y) = (index / height, index % height);
                 let source = (y * down + phase / across).checked_sub(above).filter(|y| *y < rows);
                 let Some(y) = source else {
-                    out.fill(0.0);
+                    out.fill(border);
                     continue;
                 };
                 let row = &input[y * columns..][..columns];
@@ -182,16 +279,16 @@ impl Convolution {
                 let first = left.saturating_sub(offset).div_ceil(across).min(width);
                 let from = (first * across + offset).saturating_sub(left);
                 let count = (columns.saturating_sub(from)).div_ceil(across).min(width - first);
-                out[..first].fill(0.0);
-                out[first + count..].fill(0.0);
+                out[..first].fill(border);
+                out[first + count..].fill(border);
                 let out = &mut out[first..first + count];
                 if count == 0 {
                     continue;
                 }
                 match across {
                     1 => out.copy_from_slice(&row[from..from + count]),
-                    2 => strided::<2>(&row[from..], out),
-                    4 => strided::<4>(&row[from..], out),
+                    2 => strided::<T, 2>(&row[from..], out),
+                    4 => strided::<T, 4>(&row[from..], out),
                     _ => out
                         .iter_mut()
                         .zip(row[from..].iter().step_by(across))
@@ -201,38 +298,58 @@ impl Convolution {
         });
     }
 
-    fn product(&self, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
-        let lanes = self.isa.lanes();
-        let [channels, rows, columns] = self.shape.output;
-        let plane = rows * columns;
-        let (last_tap, last_place) = (
-            self.taps.iter().max().map_or(0, |t| *t as usize),
-            self.places.iter().map(|p| p.0 as usize).max().unwrap_or(0),
-        );
-        let phases = self.shape.stride[0] * self.shape.stride[1];
-        let per_channel = self.padded.map_or(plane, |[height, width]| phases * height * width);
-        let last_channel = if self.shape.depthwise { (channels - 1) * per_channel } else { 0 };
-        // What the kernel's own safety rests on.
-        assert!(last_tap + last_place + last_channel + lanes <= input.len());
+    /// What the kernels' own safety rests on.
+    fn check(&self, input: usize, behind: usize, added: Option<&[f32]>, out: &[f32]) {
+        let (channels, plane) = self.out_planes();
+        let last_tap = self.taps.iter().max().map_or(0, |tap| *tap as usize);
+        let last_place = self.places.iter().map(|place| place.0 as usize).max().unwrap_or(0);
+        assert!(last_tap + last_place + behind + self.isa.lanes() <= input);
         assert!(out.len() == channels * plane && added.is_none_or(|a| a.len() == out.len()));
+    }
+
+    fn product(&self, weights: &Panels, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
+        let (channels, plane) = self.out_planes();
+        let per_channel =
+            self.padded.map_or(plane, |[height, width]| self.shape.phases() * height * width);
+        let last_channel = if self.shape.depthwise { (channels - 1) * per_channel } else { 0 };
+        self.check(input.len(), last_channel, added, out);
         let target = Target::new(out);
         if self.shape.depthwise {
             shared(channels, |channel| {
                 let input = &input[channel * per_channel..];
-                self.isa.call(Depthwise { op: self, input, added, target, channel });
+                self.isa.call(Depthwise { op: self, weights, input, added, target, channel });
             });
             return;
         }
+        self.by_places(|places| {
+            self.isa.call(Full { op: self, weights, input, added, target, places });
+        });
+    }
+
+    fn product_of_levels(
+        &self,
+        eight: &Eight,
+        input: &[i32],
+        added: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        self.check(input.len(), 0, added, out);
+        let target = Target::new(out);
+        self.by_places(|places| {
+            eight.dots.call(eight::Full { op: self, eight, input, added, target, places });
+        });
+    }
+
+    /// As many places at a time as registers hold.
+    fn by_places(&self, work: impl Fn(&[(u32, u32)]) + Sync) {
         let group = self.isa.registers();
-        let groups = self.places.chunks(group).len();
-        shared(groups, |index| {
-            let places = &self.places[index * group..self.places.len().min((index + 1) * group)];
-            self.isa.call(Full { op: self, input, added, target, places });
+        shared(self.places.chunks(group).len(), |index| {
+            work(&self.places[index * group..self.places.len().min((index + 1) * group)]);
         });
     }
 }
 
-fn strided<const N: usize>(from: &[f32], to: &mut [f32]) {
+fn strided<T: Copy, const N: usize>(from: &[T], to: &mut [T]) {
     let (last, whole) = match to.split_last_mut() {
         Some(split) => split,
         None => return,
@@ -247,6 +364,7 @@ fn strided<const N: usize>(from: &[f32], to: &mut [f32]) {
 /// All channels of some registers of places.
 struct Full<'a> {
     op: &'a Convolution,
+    weights: &'a Panels,
     input: &'a [f32],
     added: Option<&'a [f32]>,
     target: Target,
@@ -273,15 +391,14 @@ impl Full<'_> {
     #[inline(always)]
     unsafe fn blocks<L: Lanes, const M: usize, const V: usize>(&self) {
         let op = self.op;
-        let [channels, rows, columns] = op.shape.output;
-        let plane = rows * columns;
+        let (channels, plane) = op.out_planes();
         let per_block = op.taps.len() * M;
         // SAFETY: `product` has checked all that is read and written; no two groups of places have the
         // same output, but for the end of a row, where both write the same values.
         unsafe {
             let from: [*const f32; V] =
                 std::array::from_fn(|v| self.input.as_ptr().add(self.places[v].0 as usize));
-            for (block, weights) in op.weights.data().chunks_exact(per_block).enumerate() {
+            for (block, weights) in self.weights.data().chunks_exact(per_block).enumerate() {
                 let first = block * M;
                 let mut start = [L::splat(0.0); M];
                 for m in 0..M {
@@ -299,8 +416,12 @@ impl Full<'_> {
     }
 }
 
+/// Adds what is to be added, does the ReLU and writes.
+///
+/// # Safety
+/// Both have a register's values behind `at`. The set is there.
 #[inline(always)]
-unsafe fn finish<L: Lanes>(sum: L, added: Option<&[f32]>, relu: bool, target: Target, at: usize) {
+pub(super) unsafe fn finish<L: Lanes>(sum: L, added: Option<&[f32]>, relu: bool, target: Target, at: usize) {
     // SAFETY: the caller's: both have so many values behind `at`.
     unsafe {
         let mut sum = sum;
@@ -317,6 +438,7 @@ unsafe fn finish<L: Lanes>(sum: L, added: Option<&[f32]>, relu: bool, target: Ta
 /// One channel of a depthwise convolution.
 struct Depthwise<'a> {
     op: &'a Convolution,
+    weights: &'a Panels,
     /// From the channel on.
     input: &'a [f32],
     added: Option<&'a [f32]>,
@@ -332,7 +454,7 @@ impl Kernel for Depthwise<'_> {
         let op = self.op;
         let [_, rows, columns] = op.shape.output;
         let taps = op.taps.len();
-        let weights = &op.weights.data()[self.channel * taps..][..taps];
+        let weights = &self.weights.data()[self.channel * taps..][..taps];
         let first = self.channel * rows * columns;
         // SAFETY: `product` has checked all that is read and written; a channel is written by one thread.
         unsafe {

@@ -137,6 +137,18 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx512(__m512);
 
+    impl Avx512 {
+        #[inline(always)]
+        pub fn of(register: __m512) -> Self {
+            Self(register)
+        }
+
+        #[inline(always)]
+        pub fn register(self) -> __m512 {
+            self.0
+        }
+    }
+
     // SAFETY of all below: the trait's.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Avx512 {
@@ -284,6 +296,18 @@ mod arm {
     /// NEON, which every 64-bit ARM has.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Neon(float32x4_t);
+
+    impl Neon {
+        #[inline(always)]
+        pub fn of(register: float32x4_t) -> Self {
+            Self(register)
+        }
+
+        #[inline(always)]
+        pub fn register(self) -> float32x4_t {
+            self.0
+        }
+    }
 
     // SAFETY of all below: the trait's.
     #[allow(clippy::undocumented_unsafe_blocks)]

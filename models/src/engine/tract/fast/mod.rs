@@ -1,6 +1,7 @@
 //! Operators of our own for what tract does slowly and our graphs are made of (`docs/performance.md`): all
-//! convolutions, attention, and bilinear resizing, in f32. They are plain loops over one inner product
-//! ([`product`]), compiled for AVX-512, AVX2, NEON and for none of these.
+//! convolutions, attention, bilinear resizing, vectors made as long as 1, and axes that change places, in f32. The
+//! slow ones are plain loops over one inner product ([`product`]), compiled for AVX-512, AVX2, NEON and for none of
+//! these. Convolutions whose input is rounded to 8 bits multiply bytes ([`eight`]) where the processor can.
 //!
 //! This is the one place of the models' crate with unsafe code: registers of an instruction set, memory
 //! that no other operator has written yet, and threads that write to different places of one tensor.
@@ -11,14 +12,18 @@
 mod along;
 mod attention;
 mod convolution;
+mod dots;
+mod eight;
 mod isa;
 mod lanes;
+mod normalise;
 mod product;
 mod rewrite;
+mod turn;
 
 pub(super) use isa::{VARIABLE, ours};
 pub(crate) use isa::{Vectorised, vectorised};
-pub(super) use rewrite::{plain, rewrite};
+pub(super) use rewrite::{plain, rewrite, turns};
 
 #[cfg(test)]
 mod tests;

@@ -134,16 +134,16 @@ pub(super) unsafe fn add_products<L: Lanes, const M: usize, const V: usize>(
 
 /// Memory that threads write to at places of their own.
 #[derive(Clone, Copy)]
-pub(super) struct Target(*mut f32);
+pub(super) struct Target<T = f32>(*mut T);
 
 // SAFETY: whoever writes through it says at the place why no two threads meet.
-unsafe impl Send for Target {}
+unsafe impl<T: Send> Send for Target<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Target {}
+unsafe impl<T: Send> Sync for Target<T> {}
 
-impl Target {
+impl<T> Target<T> {
     /// To be written while nobody else has `values`.
-    pub fn new(values: &mut [f32]) -> Target {
+    pub fn new(values: &mut [T]) -> Target<T> {
         Target(values.as_mut_ptr())
     }
 
@@ -152,7 +152,7 @@ impl Target {
     /// # Safety
     /// The slice that it was made of has so many values and is still borrowed.
     #[inline(always)]
-    pub unsafe fn at(self, index: usize) -> *mut f32 {
+    pub unsafe fn at(self, index: usize) -> *mut T {
         // SAFETY: the caller's.
         unsafe { self.0.add(index) }
     }
@@ -196,4 +196,10 @@ pub(super) fn at_least(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
         scratch.resize(len, 0.0);
     }
     &mut scratch[..len]
+}
+
+/// Scratch memory for whole numbers of 32 bits.
+pub(super) fn whole(scratch: &mut [f32]) -> &mut [i32] {
+    // SAFETY: as long, as aligned, and any bits are a number of either.
+    unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast(), scratch.len()) }
 }

@@ -2,16 +2,22 @@
 //! still there to be recognised. What is not recognised stays with tract.
 
 use super::along::{Along, Axis};
-use super::attention::{Order, Pairs, Use};
+use super::attention::{Nearest, Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
+use super::eight::Levels;
 use super::isa::Isa;
+use super::normalise::Normalise;
+use super::turn::Turn;
+use std::collections::HashSet;
 use tract_core::internal::*;
-use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::array::TypedConcat;
+use tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_core::ops::cast::Cast;
 use tract_core::ops::change_axes::AxisOp;
 use tract_core::ops::cnn::{Conv, KernelFormat};
 use tract_core::ops::einsum::EinSum;
-use tract_core::ops::math::{Add, Max, Mul};
+use tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::ops::math::{Add, Div, Max, Min, Mul, RoundHalfToEven, Sqrt};
 use tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
 
 /// Puts our operators in the place of those that they do better.
@@ -21,9 +27,16 @@ pub(in super::super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         .with_rule_for("along", along)
         .with_rule_for("attention", attention)
         .with_rule_for("greatest product", greatest_product)
+        .with_rule_for("normalise", normalise)
         .with_rule_for("convolution", convolution)
         .with_rule_for("behind a convolution", behind)
-        .rewrite(&(), model)
+        .rewrite(&(), model)?;
+    Rewriter::default().with_rule_for("nearest", nearest).rewrite(&(), model)
+}
+
+/// Does what is left of moved axes, once tract has found out which of them can be done without.
+pub(in super::super) fn turns(model: &mut TypedModel) -> TractResult<()> {
+    Rewriter::default().with_rule_for("turn", turn).rewrite(&(), model)
 }
 
 /// Takes out what NNEF's writer and reader have added to the graph that was exported.
@@ -229,11 +242,71 @@ fn attention(
     let (values, Order::Columns) = of_values.keys else { return Ok(None) };
     let Some(isa) = Isa::available().first().copied() else { return Ok(None) };
     let new =
-        Pairs { isa, queries: pairs.queries.1, keys: pairs.keys.1, purpose: Use::Attend { scale } };
+        Pairs { isa, queries: pairs.queries.1, keys: pairs.keys.1, purpose: Use::Attend { scale, nearest: None } };
     let mut patch = TypedModelPatch::default();
     let inputs = patch.taps(model, &[pairs.queries.0, pairs.keys.0, values])?;
     let out = patch.wire_node(format!("{name}.attention"), new, &inputs)?[0];
     patch.shunt_outside(model, next.id.into(), out)?;
+    Ok(Some(patch))
+}
+
+/// What comes first in a tensor along an axis: itself, or the first of what was joined.
+fn begins_with(model: &TypedModel, outlet: OutletId, axis: usize) -> OutletId {
+    let node = model.node(outlet.node);
+    match node.op_as::<TypedConcat>() {
+        Some(joined) if joined.axis == axis => node.inputs[0],
+        _ => outlet,
+    }
+}
+
+fn depends_on(model: &TypedModel, node: usize, other: usize) -> bool {
+    let mut open = vec![node];
+    let mut seen = HashSet::new();
+    while let Some(node) = open.pop() {
+        if node == other {
+            return true;
+        }
+        let before = model.node(node).inputs.iter().map(|input| input.node);
+        open.extend(before.filter(|node| seen.insert(*node)));
+    }
+    false
+}
+
+/// Greatest products that an attention passes through: its queries and keys begin with the same features.
+fn nearest(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &Pairs,
+) -> TractResult<Option<TypedModelPatch>> {
+    rule_if!(matches!(op.purpose, Use::Attend { nearest: None, .. }));
+    let depth = |order| if order == Order::Rows { 2 } else { 1 };
+    let first = begins_with(model, node.inputs[0], depth(op.queries));
+    let keys = begins_with(model, node.inputs[1], depth(op.keys));
+    let scaled = by_number::<Mul>(model, first).filter(|(_, by)| *by > 0.0);
+    let found = model.nodes().iter().find_map(|other| {
+        let greatest = other.op_as::<Pairs>().filter(|op| op.purpose == Use::Greatest)?;
+        let [queries, of] = other.inputs[..] else { return None };
+        if (greatest.queries, greatest.keys, of) != (op.queries, op.keys, keys) {
+            return None;
+        }
+        let factor = match scaled {
+            _ if queries == first => 1.0,
+            Some((exact, by)) if exact == queries => 1.0 / by,
+            _ => return None,
+        };
+        let depth = *shape_of(model, queries)?.get(depth(op.queries))?;
+        (!depends_on(model, node.id, other.id)).then_some((other, Nearest { depth, factor }))
+    });
+    rule_if_some!((other, nearest) = found);
+    let Use::Attend { scale, .. } = op.purpose else { return Ok(None) };
+    let new = Pairs { purpose: Use::Attend { scale, nearest: Some(nearest) }, ..op.clone() };
+    let mut patch = TypedModelPatch::default();
+    let inputs = patch.taps(model, &node.inputs)?;
+    let out = patch.wire_node(name, new, &inputs)?;
+    patch.shunt_outside(model, node.id.into(), out[0])?;
+    patch.shunt_outside(model, other.id.into(), out[1])?;
     Ok(Some(patch))
 }
 
@@ -253,6 +326,74 @@ fn greatest_product(
     let out = patch.wire_node(name, new, &inputs)?[0];
     patch.shunt_outside(model, node.id.into(), out)?;
     Ok(Some(patch))
+}
+
+fn turn(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &AxisOp,
+) -> TractResult<Option<TypedModelPatch>> {
+    let AxisOp::Move(from, to) = *op else { return Ok(None) };
+    rule_if!(shape_of(model, node.inputs[0]).is_some());
+    let mut patch = TypedModelPatch::default();
+    let input = patch.tap_model(model, node.inputs[0])?;
+    let out = patch.wire_node(name, Turn { from, to }, &[input])?[0];
+    patch.shunt_outside(model, node.id.into(), out)?;
+    Ok(Some(patch))
+}
+
+/// `x / sqrt(sum(x * x) + epsilon)`.
+fn normalise(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &TypedBinOp,
+) -> TractResult<Option<TypedModelPatch>> {
+    rule_if!(op.0.is::<Div>());
+    let [x, length] = node.inputs[..] else { return Ok(None) };
+    rule_if!(shape_of(model, x).is_some());
+    let root = model.node(length.node);
+    rule_if!(root.op_as::<ElementWiseOp>().is_some_and(|op| op.0.is::<Sqrt>()));
+    rule_if_some!((sum, epsilon) = by_number::<Add>(model, root.inputs[0]));
+    let sum = model.node(sum.node);
+    rule_if_some!(reduce = sum.op_as::<Reduce>());
+    let [axis] = reduce.axes[..] else { return Ok(None) };
+    rule_if!(reduce.reducer == Reducer::Sum);
+    let square = model.node(sum.inputs[0].node);
+    rule_if!(square.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Mul>()));
+    rule_if!(square.inputs.iter().all(|input| *input == x));
+    let mut patch = TypedModelPatch::default();
+    let input = patch.tap_model(model, x)?;
+    let out = patch.wire_node(name, Normalise { axis, epsilon }, &[input])?[0];
+    patch.shunt_outside(model, node.id.into(), out)?;
+    Ok(Some(patch))
+}
+
+/// What an operator with a number is done to, and the number.
+fn by_number<M: BinMiniOp>(model: &TypedModel, outlet: OutletId) -> Option<(OutletId, f32)> {
+    let node = model.node(outlet.node);
+    node.op_as::<TypedBinOp>().filter(|op| op.0.is::<M>())?;
+    (0..2).find_map(|slot| {
+        Some((node.inputs[1 - slot], constant(model, *node.inputs.get(slot)?)?))
+    })
+}
+
+/// What `outlet` was before it was rounded to levels, and the levels: 8 bits as `touchstone-tools quantize` writes
+/// them for this engine, in operators that every engine has.
+fn rounded(model: &TypedModel, outlet: OutletId) -> Option<(OutletId, Levels)> {
+    let (steps, scale) = by_number::<Mul>(model, outlet)?;
+    let (steps, most) = by_number::<Min>(model, steps)?;
+    let (steps, least) = by_number::<Max>(model, steps)?;
+    let round = model.node(steps.node);
+    round.op_as::<ElementWiseOp>().filter(|op| op.0.is::<RoundHalfToEven>())?;
+    let (exact, by) = by_number::<Mul>(model, *round.inputs.first()?)?;
+    let is_whole = (0.0..=255.0).contains(&-least) && least.fract() == 0.0;
+    let is_inverse = scale > 0.0 && (scale * by - 1.0).abs() < 1e-6;
+    (is_whole && is_inverse && most - least == 255.0)
+        .then_some((exact, Levels { scale, zero: -least as u8 }))
 }
 
 fn convolution(
@@ -284,9 +425,15 @@ fn convolution(
         pad: both(&|i| pad[i].pad_before),
         depthwise,
     };
-    rule_if_some!(new = Convolution::new(&shape, &weight, &bias));
+    let of_levels = rounded(model, node.inputs[0]).and_then(|(exact, levels)| {
+        Some((exact, Convolution::of_levels(&shape, levels, &weight, &bias)?))
+    });
+    rule_if_some!(
+        (input, new) = of_levels
+            .or_else(|| Some((node.inputs[0], Convolution::new(&shape, &weight, &bias)?)))
+    );
     let mut patch = TypedModelPatch::default();
-    let input = patch.tap_model(model, node.inputs[0])?;
+    let input = patch.tap_model(model, input)?;
     let out = patch.wire_node(name, new, &[input])?[0];
     patch.shunt_outside(model, node.id.into(), out)?;
     Ok(Some(patch))

@@ -1,0 +1,104 @@
+//! An axis moved to another place: a matrix of runs turned on its side, in tiles that stay in the nearest cache.
+//! tract's own walks through the result value by value.
+
+use super::convolution::tensor_for;
+use super::product::{Target, shared};
+use tract_core::internal::*;
+
+/// Rows and columns of a tile.
+const TILE: usize = 16;
+
+/// The operator: axis `from` comes to stand at `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub from: usize,
+    pub to: usize,
+}
+
+impl Turn {
+    /// How many matrices, their rows and columns, and the values of a cell.
+    fn extents(&self, shape: &[usize]) -> [usize; 4] {
+        let (first, last) = (self.from.min(self.to), self.from.max(self.to));
+        let all = |axes: &[usize]| axes.iter().product::<usize>();
+        let split = if self.from < self.to { first + 1 } else { last };
+        let [outer, inner] = [all(&shape[..first]), all(&shape[last + 1..])];
+        [outer, all(&shape[first..split]), all(&shape[split..=last]), inner]
+    }
+
+    fn apply(&self, shape: &[usize], input: &[f32], out: &mut [f32]) {
+        let [outer, rows, columns, inner] = self.extents(shape);
+        let len = rows * columns * inner;
+        assert!(input.len() == outer * len && out.len() == input.len());
+        if len == 0 {
+            return;
+        }
+        let bands = columns.div_ceil(TILE);
+        let target = Target::new(out);
+        shared(outer * bands, |index| {
+            let (matrix, first) = (index / bands, index % bands * TILE);
+            let wide = TILE.min(columns - first);
+            let input = &input[matrix * len..][..len];
+            // SAFETY: rows of the result from `first` on are this band's, and lie within the matrix.
+            let out = unsafe {
+                let at = target.at(matrix * len + first * rows * inner);
+                std::slice::from_raw_parts_mut(at, wide * rows * inner)
+            };
+            if inner > 1 {
+                for (cell, out) in out.chunks_exact_mut(inner).enumerate() {
+                    let (column, row) = (first + cell / rows, cell % rows);
+                    out.copy_from_slice(&input[(row * columns + column) * inner..][..inner]);
+                }
+                return;
+            }
+            let mut tile = [[0.0f32; TILE]; TILE];
+            for top in (0..rows).step_by(TILE) {
+                let high = TILE.min(rows - top);
+                // By way of a tile that lies in one piece: rows a power of two apart push each other out of the
+                // cache, and this way each of their lines is touched once.
+                for (y, tile) in tile[..high].iter_mut().enumerate() {
+                    let row = &input[(top + y) * columns + first..][..wide];
+                    tile[..wide].copy_from_slice(row);
+                }
+                for x in 0..wide {
+                    let out = &mut out[x * rows + top..][..high];
+                    for (out, tile) in out.iter_mut().zip(&tile) {
+                        *out = tile[x];
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Op for Turn {
+    fn name(&self) -> StaticName {
+        "TouchstoneTurn".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Turn {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let shape = inputs[0].shape();
+        let mut out_shape: TVec<usize> = shape.into();
+        let axis = out_shape.remove(self.from);
+        out_shape.insert(self.to, axis);
+        let mut out = tensor_for::<f32>(&out_shape)?;
+        self.apply(shape, inputs[0].view().as_slice()?, out.view_mut().as_slice_mut()?);
+        Ok(tvec!(out.into_tvalue()))
+    }
+}
+
+impl TypedOp for Turn {
+    as_op!();
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let mut shape: TVec<TDim> = inputs[0].shape.iter().cloned().collect();
+        let axis = shape.remove(self.from);
+        shape.insert(self.to, axis);
+        Ok(tvec!(f32::fact(shape)))
+    }
+}
