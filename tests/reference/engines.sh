@@ -45,7 +45,8 @@ if [ -z "$pictures" ]; then
 fi
 for model in models/weights/*; do
     package=$work/$(basename "$model")-int8
-    "$target/release/touchstone-tools" quantize --model "$model" --precision int8 --pictures "$pictures" --out "$package"
+    "$target/release/touchstone-tools" quantize --model "$model" --precision int8 --engine ort \
+        --pictures "$pictures" --out "$package"
     "$target/release/touchstone" bench --model "$package" --engine ort --threads 1 --runs 30 --size 256x256
     "$target/release/touchstone" bench --model "$model" --engine tract --threads 1 --runs 30 --size 256x256
     # 3: a camera or a line is missing, which is not what is asked here.

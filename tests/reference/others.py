@@ -4,12 +4,13 @@
     tests/reference/others.sh [PICTURES]      makes all that this needs, then runs it
     tests/reference/others.py WORK --tools touchstone-tools [--camera touchstone] [--rounds N]
 
-Ours: both packages in tract, as the camera runs them, and the same graphs in ONNX Runtime and OpenVINO in 32
-and 8 bits, the prompt encoded once. Others: the original MetaUAS network (random weights: times do not depend
+Ours: both packages in tract, as the camera runs them, in 32 and 8 bits, and the same graphs in ONNX Runtime and
+OpenVINO, the prompt encoded once. Others: the original MetaUAS network (random weights: times do not depend
 on them) with the prompt encoded for every frame, as its authors do, and once; anomalib's PatchCore and PaDiM.
 Every picture has 256x256 pixels.
 
-WORK holds packages that others.sh makes: ID-f32 and ID-int8 for each of ours, and metauas-random. A round measures all, one after the other, each for about half a second; times are of the
+WORK holds packages that others.sh makes: ID-f32-ort, ID-int8-ort and ID-int8-tract for each of ours, and
+metauas-random. A round measures all, one after the other, each for about half a second; times are of the
 processor and, beside it, by the clock, and the median of the rounds is told. What cannot be had is said, and
 left out.
 """
@@ -174,10 +175,12 @@ def ours(args, found):
     for package in OURS:
         with tried(f"{package} on tract"):
             found.append(OnTract(package, args.tools, args.weights / package))
+        with tried(f"{package}, int8, on tract"):
+            found.append(OnTract(f"{package}, int8", args.tools, args.work / f"{package}-int8-tract"))
         for precision in ("f32", "int8"):
             for engine in ("ONNX Runtime", "OpenVINO"):
                 with tried(f"{package}, {precision}, in {engine}"):
-                    pair = Pair(args.work / f"{package}-{precision}", engine)
+                    pair = Pair(args.work / f"{package}-{precision}-ort", engine)
                     found.append(Contender(f"{package}, {precision}", engine, pair.frame))
 
 
@@ -319,6 +322,12 @@ def ratios(found):
             (milliseconds(found, METAUAS_ONCE, "ONNX Runtime"), ours),
         "oneprompt-m in tract / oneprompt-m in ONNX Runtime (asked: at most 1.3)":
             (ours, milliseconds(found, "oneprompt-m, f32", "ONNX Runtime")),
+        "oneprompt-m in tract / oneprompt-m in ONNX Runtime, both in 8 bits":
+            (milliseconds(found, "oneprompt-m, int8", "Touchstone (tract)"),
+             milliseconds(found, "oneprompt-m, int8", "ONNX Runtime")),
+        "original MetaUAS in ONNX Runtime / oneprompt-s in tract":
+            (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
+             milliseconds(found, "oneprompt-s", "Touchstone (tract)")),
         "oneprompt-s in tract / oneprompt-s in ONNX Runtime":
             (milliseconds(found, "oneprompt-s", "Touchstone (tract)"),
              milliseconds(found, "oneprompt-s, f32", "ONNX Runtime")),

@@ -66,9 +66,11 @@ made() {
     }
 }
 for model in oneprompt-m oneprompt-s; do
-    for precision in f32 int8; do
-        made "$model-$precision" "models/weights/$model/model.toml" "$tools" quantize --model "models/weights/$model" \
-            --out "$work/$model-$precision" --precision "$precision" --pictures "$pictures"
+    for form in "f32 ort" "int8 ort" "int8 tract"; do
+        read -r precision engine <<< "$form"
+        what=$model-$precision-$engine
+        made "$what" "models/weights/$model/model.toml" "$tools" quantize --model "models/weights/$model" \
+            --out "$work/$what" --precision "$precision" --engine "$engine" --pictures "$pictures"
     done
 done
 made random.ckpt tests/reference/metauas.py "$python" tests/reference/metauas.py checkpoint "$work/random.ckpt"
