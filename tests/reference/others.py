@@ -325,6 +325,9 @@ def ratios(found):
         "oneprompt-m in tract / oneprompt-m in ONNX Runtime, both in 8 bits":
             (milliseconds(found, "oneprompt-m, int8", "Touchstone (tract)"),
              milliseconds(found, "oneprompt-m, int8", "ONNX Runtime")),
+        "original MetaUAS in ONNX Runtime / oneprompt-m in tract in 8 bits":
+            (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
+             milliseconds(found, "oneprompt-m, int8", "Touchstone (tract)")),
         "original MetaUAS in ONNX Runtime / oneprompt-s in tract":
             (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
              milliseconds(found, "oneprompt-s", "Touchstone (tract)")),
