@@ -1,23 +1,24 @@
 //! The same verdict on every engine: parts drawn by the demo's renderer are judged by every package, by tract
-//! with our operators on each instruction set of this machine, by tract alone, and by ONNX Runtime where its
-//! library is. What differs may differ only where the p-value lies within a guard band around the rate.
+//! with our operators on each instruction set of this machine, by tract alone, in 8 bits by either, and by ONNX
+//! Runtime where its library is. What differs may differ only where the p-value lies within a guard band around the rate.
 //!
 //! `TOUCHSTONE_VERDICT_PARTS` judges more parts per product than the usual handful.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use touchstone_board::sim::{PartKind, SimConfig, SimulatedLine};
 use touchstone_models::package::{ModelPackage, Precision};
 use touchstone_models::picture::Picture;
 use touchstone_tests::{binary, shipped_models, write};
-use touchstone_tools::quantize::{To, convert};
+use touchstone_tools::quantize::{For, Method, To, Wish, convert, in_int8};
 
 /// Share of parts outside the guard band that must get the same verdict.
 const SAME_SHARE: f64 = 0.999;
 /// Guard band: verdicts may differ where both p-values are within this factor of the rate that rejects.
 const GUARD_F32: f64 = 1.05;
-/// The same where one side computes in 16 bits.
-const GUARD_F16: f64 = 1.5;
+/// The same where one side computes in fewer bits.
+const GUARD_FEWER: f64 = 1.5;
 /// The rate that parts are judged at, in parts per million: so high that there are many verdicts on either side.
 const RATE_PPM: u32 = 200_000;
 /// Parts of each product, unless the environment says otherwise.
@@ -116,8 +117,9 @@ fn judge(way: &Way, product: &Product, folder: &Path) -> Option<Vec<Said>> {
     Some(said)
 }
 
-/// The package on everything that may run it here, the reference first: tract with the best operators.
-fn ways(package: &Path, folder: &Path) -> Vec<Way> {
+/// The package on everything that may run it here, the reference first: tract with the best operators. `good` has
+/// pictures of good parts.
+fn ways(package: &Path, good: &Path, folder: &Path) -> Vec<Way> {
     let opened = ModelPackage::open(package).expect("a sound package");
     let id = opened.id().to_owned();
     let on_tract = |operators: &'static str| Way {
@@ -143,6 +145,18 @@ fn ways(package: &Path, folder: &Path) -> Vec<Way> {
             precision,
         });
     }
+    let eight = folder.join(format!("{id}-int8"));
+    let wish =
+        Wish { method: Method::Mse, float: BTreeSet::new(), float_layers: 0, engine: For::Tract };
+    in_int8(&opened, good, &wish, &eight).expect("one of our own graphs");
+    // Bytes multiplied where the processor can, and the same in floats.
+    ways.extend(["", "tract"].map(|operators| Way {
+        name: format!("{id} in 8 bits on tract, operators '{operators}'"),
+        package: eight.clone(),
+        engine: "tract",
+        operators,
+        precision: Precision::Int8,
+    }));
     ways
 }
 
@@ -158,7 +172,13 @@ fn every_engine_and_instruction_set_gives_the_same_verdict() {
     let products: Vec<Product> = kinds.map(|kind| draw(kind, folder.path())).into();
     // The smallest package: the others have the same operators at other widths.
     let package = shipped_models().pop().expect("a model");
-    let ways = ways(&package, folder.path());
+    let good = folder.path().join("good");
+    std::fs::create_dir(&good).expect("a folder");
+    for prompt in products.iter().flat_map(|product| &product.prompts) {
+        let name = Path::new(prompt).file_name().expect("a file");
+        std::fs::copy(folder.path().join(prompt), good.join(name)).expect("a copy");
+    }
+    let ways = ways(&package, &good, folder.path());
     let (reference, others) = ways.split_first().expect("a reference");
     let expected: Vec<Said> = products
         .iter()
@@ -178,7 +198,10 @@ fn every_engine_and_instruction_set_gives_the_same_verdict() {
         let Some(said) = said else { continue };
         held += 1;
         held_on_ort += usize::from(way.engine == "ort");
-        let factor = if way.precision == Precision::F32 { GUARD_F32 } else { GUARD_F16 };
+        let factor = match way.precision {
+            Precision::F32 => GUARD_F32,
+            Precision::F16 | Precision::Int8 => GUARD_FEWER,
+        };
         let pairs = || expected.iter().zip(said.iter().flatten());
         let counted: Vec<_> = pairs().filter(|(a, b)| !is_guarded(a, b, factor)).collect();
         let differ: Vec<_> = counted.iter().filter(|(a, b)| a.passed != b.passed).collect();

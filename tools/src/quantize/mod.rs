@@ -2,6 +2,7 @@
 //! with weights of 32 bits or of 16. The package is all that is needed, not the run that it came from; for 8 bits
 //! pictures of good parts besides.
 
+mod bytes;
 mod calibrated;
 mod graph;
 mod int8;
@@ -175,8 +176,8 @@ fn write(
     let [encode, segment] = match engine {
         For::Ort => [graphs[0].bytes(), graphs[1].bytes()],
         For::Tract => [
-            nnef::from_onnx(&graphs[0].bytes(), "encode")?,
-            nnef::from_onnx(&graphs[1].bytes(), "segment")?,
+            bytes::in_bytes(&nnef::from_onnx(&graphs[0].bytes(), "encode")?)?,
+            bytes::in_bytes(&nnef::from_onnx(&graphs[1].bytes(), "segment")?)?,
         ],
     };
     ModelPackage::write(out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))

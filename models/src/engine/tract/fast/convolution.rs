@@ -421,7 +421,13 @@ impl Full<'_> {
 /// # Safety
 /// Both have a register's values behind `at`. The set is there.
 #[inline(always)]
-pub(super) unsafe fn finish<L: Lanes>(sum: L, added: Option<&[f32]>, relu: bool, target: Target, at: usize) {
+pub(super) unsafe fn finish<L: Lanes>(
+    sum: L,
+    added: Option<&[f32]>,
+    relu: bool,
+    target: Target,
+    at: usize,
+) {
     // SAFETY: the caller's: both have so many values behind `at`.
     unsafe {
         let mut sum = sum;

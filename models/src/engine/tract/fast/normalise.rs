@@ -92,8 +92,7 @@ impl Vectorised for Vectors<'_> {
         for i in 0..length {
             let row = &input[i * stride..][..count];
             // SAFETY: no other job has these vectors.
-            let out =
-                unsafe { std::slice::from_raw_parts_mut(target.at(at + i * stride), count) };
+            let out = unsafe { std::slice::from_raw_parts_mut(target.at(at + i * stride), count) };
             for x in 0..count {
                 out[x] = row[x] * factors[x];
             }

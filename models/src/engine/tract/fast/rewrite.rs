@@ -241,8 +241,12 @@ fn attention(
     rule_if!(of_values.queries == (node.id.into(), Order::Rows));
     let (values, Order::Columns) = of_values.keys else { return Ok(None) };
     let Some(isa) = Isa::available().first().copied() else { return Ok(None) };
-    let new =
-        Pairs { isa, queries: pairs.queries.1, keys: pairs.keys.1, purpose: Use::Attend { scale, nearest: None } };
+    let new = Pairs {
+        isa,
+        queries: pairs.queries.1,
+        keys: pairs.keys.1,
+        purpose: Use::Attend { scale, nearest: None },
+    };
     let mut patch = TypedModelPatch::default();
     let inputs = patch.taps(model, &[pairs.queries.0, pairs.keys.0, values])?;
     let out = patch.wire_node(format!("{name}.attention"), new, &inputs)?[0];
@@ -376,9 +380,7 @@ fn normalise(
 fn by_number<M: BinMiniOp>(model: &TypedModel, outlet: OutletId) -> Option<(OutletId, f32)> {
     let node = model.node(outlet.node);
     node.op_as::<TypedBinOp>().filter(|op| op.0.is::<M>())?;
-    (0..2).find_map(|slot| {
-        Some((node.inputs[1 - slot], constant(model, *node.inputs.get(slot)?)?))
-    })
+    (0..2).find_map(|slot| Some((node.inputs[1 - slot], constant(model, *node.inputs.get(slot)?)?)))
 }
 
 /// What `outlet` was before it was rounded to levels, and the levels: 8 bits as `touchstone-tools quantize` writes
@@ -429,8 +431,8 @@ fn convolution(
         Some((exact, Convolution::of_levels(&shape, levels, &weight, &bias)?))
     });
     rule_if_some!(
-        (input, new) = of_levels
-            .or_else(|| Some((node.inputs[0], Convolution::new(&shape, &weight, &bias)?)))
+        (input, new) =
+            of_levels.or_else(|| Some((node.inputs[0], Convolution::new(&shape, &weight, &bias)?)))
     );
     let mut patch = TypedModelPatch::default();
     let input = patch.tap_model(model, input)?;
