@@ -5,7 +5,8 @@
 #       PICTURES: a folder of pictures of good parts, to set 8 bits by; else drawn ones (times are the same)
 #       OPTION...: for others.py, for instance --rounds 15 or --json
 # Needs python3 with venv, 6 GB of memory and about 8 GB below target/ (PyPI's PyTorch brings what GPUs need; INDEX
-# names a further index, for instance that of PyTorch's builds for CPUs). A quarter of an hour the first time. What cannot be installed is said and left out.
+# names a further index, for instance that of PyTorch's builds for CPUs), and about a quarter of an hour the first
+# time. What cannot be installed is said and left out.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 case "${1:-}" in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
