@@ -31,6 +31,8 @@ const PARTS_VARIABLE: &str = "TOUCHSTONE_VERDICT_PARTS";
 const DEFECT_RATE: f32 = 0.5;
 /// Smallest defects are hardest to see on small pictures, so these are small: p-values spread.
 const SIDE: u32 = 192;
+/// Environment variable with engines, separated by commas, that may not be passed over.
+const DEMANDED: &str = "TOUCHSTONE_ENGINES";
 /// The variable that chooses operators (docs/performance.md).
 const OPERATORS: &str = "TOUCHSTONE_OPERATORS";
 
@@ -189,12 +191,13 @@ fn every_engine_and_instruction_set_gives_the_same_verdict() {
         "{passed} of {} pass: that proves nothing",
         expected.len()
     );
-    let mut held = 0;
+    let (mut held, mut held_on_ort) = (0, 0);
     for way in others {
         let said: Option<Vec<Vec<Said>>> =
             products.iter().map(|p| judge(way, p, folder.path())).collect();
         let Some(said) = said else { continue };
         held += 1;
+        held_on_ort += usize::from(way.engine == "ort");
         let factor = match way.precision {
             Precision::F32 => GUARD_F32,
             Precision::F16 | Precision::Int8 => GUARD_FEWER,
@@ -217,4 +220,7 @@ fn every_engine_and_instruction_set_gives_the_same_verdict() {
     }
     // Portable and tract alone are everywhere.
     assert!(held >= 2, "only {held} ways were compared");
+    let demanded = std::env::var(DEMANDED).unwrap_or_default();
+    let is_ort_demanded = demanded.split(',').any(|engine| engine == "ort");
+    assert!(held_on_ort > 0 || !is_ort_demanded, "{DEMANDED} demands ort, which judged nothing");
 }
