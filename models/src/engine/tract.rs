@@ -55,15 +55,22 @@ pub fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
 
 /// tract with a number of threads.
 pub struct TractEngine {
-    executor: Option<Executor>,
+    threads: Option<Threads>,
+}
+
+/// Threads that all graphs of one engine share.
+enum Threads {
+    /// With operators of ours. What is left of tract's own is short: to share it takes longer than to do it.
+    Crew(Arc<fast::Crew>),
+    /// Without.
+    Tract(Executor),
 }
 
 impl TractEngine {
-    /// An engine whose graphs run on `threads` threads: 1 is the caller's own, more are a pool that
-    /// all graphs of this engine share. Only large matrix products are split, so two threads give
-    /// about 1.4 times the speed of one.
+    /// An engine whose graphs run on `threads` threads: 1 is the caller's own, more are shared by all graphs of
+    /// this engine (`docs/performance.md` has what they gain).
     pub fn new(threads: usize) -> Result<TractEngine, EngineError> {
-        fast::ours().map_err(|why| EngineError::Unavailable {
+        let ours = fast::ours().map_err(|why| EngineError::Unavailable {
             engine: EngineKind::Tract,
             why: format!("{} = {why}", fast::VARIABLE),
             what_to_do: "name another, or none for the best of this machine".to_string(),
@@ -76,12 +83,17 @@ impl TractEngine {
             return Err(refuse("that is more than any camera has".to_string()));
         }
         if threads == 1 {
-            return Ok(TractEngine { executor: None });
+            return Ok(TractEngine { threads: None });
         }
-        // tract panics if the system refuses the pool.
-        let executor = caught(|| Ok(Executor::multithread_with_name(threads, "engine")))
-            .map_err(|e| refuse(e.to_string()))?;
-        Ok(TractEngine { executor: Some(executor) })
+        let threads = if ours {
+            let crew = fast::Crew::new(threads).map_err(|e| refuse(e.to_string()))?;
+            Threads::Crew(Arc::new(crew))
+        } else {
+            // tract panics if the system refuses the pool.
+            let executor = caught(|| Ok(Executor::multithread_with_name(threads, "engine")));
+            Threads::Tract(executor.map_err(|e| refuse(e.to_string()))?)
+        };
+        Ok(TractEngine { threads: Some(threads) })
     }
 }
 
@@ -110,13 +122,19 @@ impl Engine for TractEngine {
         .map_err(|e| bad(format!("{e:#}")))?;
         check_contract(&model, inputs, outputs)
             .map_err(|what| EngineError::Contract { file: file.to_path_buf(), what })?;
-        let options = RunOptions { executor: self.executor.clone(), ..RunOptions::default() };
+        let (crew, executor) = match &self.threads {
+            Some(Threads::Crew(crew)) => (Some(Arc::clone(crew)), None),
+            Some(Threads::Tract(executor)) => (None, Some(executor.clone())),
+            None => (None, None),
+        };
+        let options = RunOptions { executor, ..RunOptions::default() };
         let plan: Plan = caught(|| {
             Ok(optimized(model).and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
         })?
         .map_err(|e| bad(format!("{e:#}")))?;
         let state = new_state(&plan)?;
-        Ok(Box::new(TractGraph { plan, state, inputs: inputs.to_vec(), outputs: outputs.to_vec() }))
+        let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
+        Ok(Box::new(TractGraph { plan, state, crew, inputs, outputs }))
     }
 }
 
@@ -124,6 +142,7 @@ impl Engine for TractEngine {
 struct TractGraph {
     plan: Plan,
     state: State,
+    crew: Option<Arc<fast::Crew>>,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
 }
@@ -134,22 +153,30 @@ impl Graph for TractGraph {
     }
 
     fn profile(&mut self, inputs: &[&Tensor]) -> Result<Vec<OperatorTime>, EngineError> {
-        let mut times = Vec::new();
+        // Memory for all of it beforehand: small things that are kept, between the tensors, would keep their memory
+        // from the next frame, and new memory takes longer than most operators.
+        let mut times = Vec::with_capacity(self.plan.model().nodes().len());
         self.run_by(inputs, |state, values| {
             state.run_plan_with_eval(values, |context, op_state, node, inputs| {
                 let start = Instant::now();
                 let given = tract_core::plan::eval(context, op_state, node, inputs)?;
-                let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                times.push(OperatorTime {
-                    node: node.name.clone(),
-                    operator: node.op.name().into_owned(),
-                    shape: given.first().map_or(Vec::new(), |value| value.shape().to_vec()),
-                    ns,
-                });
+                times
+                    .push((node.id, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)));
                 Ok::<_, TractError>(given)
             })
         })?;
-        Ok(times)
+        let model = self.plan.model();
+        let told = times.into_iter().map(|(id, ns)| {
+            let node = model.node(id);
+            let shape = node.outputs.first().and_then(|o| o.fact.shape.as_concrete());
+            OperatorTime {
+                node: node.name.clone(),
+                operator: node.op.name().into_owned(),
+                shape: shape.unwrap_or_default().to_vec(),
+                ns,
+            }
+        });
+        Ok(told.collect())
     }
 }
 
@@ -167,7 +194,8 @@ impl TractGraph {
                 .iter()
                 .map(|t| Ok(tract_core::prelude::Tensor::from_shape(&t.shape, &t.data)?.into()))
                 .collect();
-            Ok(values.and_then(|values| run(state, values)?.iter().map(to_tensor).collect()))
+            let run = |values| fast::with_crew(self.crew.as_ref(), || run(state, values));
+            Ok(values.and_then(|values| run(values)?.iter().map(to_tensor).collect()))
         });
         let given: TractResult<Vec<Tensor>> = match ran {
             Ok(result) => result,

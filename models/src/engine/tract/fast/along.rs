@@ -1,9 +1,10 @@
 //! A constant matrix along one axis of a map: what bilinear resizing is made of.
 
 use super::convolution::tensor_for;
+use super::crew::shared;
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
-use super::product::{Panels, Target, at_least, shared, sums, with_scratch};
+use super::product::{Panels, Target, at_least, sums, with_scratch};
 use std::sync::Arc;
 use tract_core::internal::*;
 

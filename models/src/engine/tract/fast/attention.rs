@@ -3,9 +3,10 @@
 //! 32 x 32 grid, never exists.
 
 use super::convolution::tensor_for;
+use super::crew::shared;
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
-use super::product::{Panels, Target, add_products, at_least, load_all, shared, with_scratch};
+use super::product::{Panels, Target, add_products, at_least, load_all, with_scratch};
 use tract_core::internal::*;
 
 /// Which way round a matrix lies.

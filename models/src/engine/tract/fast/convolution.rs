@@ -2,11 +2,12 @@
 //! for strides taken apart into its phases) once, then read in place. tract's own lays every value out once
 //! per kernel cell.
 
+use super::crew::shared;
 use super::dots::Dots;
 use super::eight::{self, Eight, Levels, TOGETHER};
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
-use super::product::{Panels, Target, at_least, shared, sums, whole, with_scratch};
+use super::product::{Panels, Target, at_least, sums, whole, with_scratch};
 use std::sync::Arc;
 use tract_core::internal::*;
 

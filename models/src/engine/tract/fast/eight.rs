@@ -3,9 +3,10 @@
 //! that several read is rounded by each for itself, and what is added and the ReLU stay exact.
 
 use super::convolution::{Convolution, finish};
+use super::crew::shared;
 use super::dots::{DotKernel, Dots, Quads};
 use super::lanes::Lanes;
-use super::product::{Target, shared};
+use super::product::Target;
 
 /// Greatest weight, symmetric.
 const WEIGHT_MAX: f32 = 127.0;

@@ -12,6 +12,7 @@
 mod along;
 mod attention;
 mod convolution;
+mod crew;
 mod dots;
 mod eight;
 mod isa;
@@ -21,6 +22,7 @@ mod product;
 mod rewrite;
 mod turn;
 
+pub(super) use crew::{Crew, with_crew};
 pub(super) use isa::{VARIABLE, ours};
 pub(crate) use isa::{Vectorised, vectorised};
 pub(super) use rewrite::{plain, rewrite, turns};

@@ -1,8 +1,9 @@
 //! Vectors to the length of 1: `x / sqrt(sum of x^2 + epsilon)` along one axis, in one pass over the memory.
 
 use super::convolution::tensor_for;
+use super::crew::shared;
 use super::isa::{Vectorised, vectorised};
-use super::product::{Target, shared};
+use super::product::Target;
 use tract_core::internal::*;
 
 /// Vectors side by side that are done at a time.

@@ -4,8 +4,6 @@
 
 use super::lanes::Lanes;
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tract_core::internal::multithread::{Executor, current_tract_executor};
 
 /// Weights in blocks of rows, within a block one row of weights after the other for each tap:
 /// `[rows / block][taps][block]`, the last block filled up with zeros.
@@ -155,25 +153,6 @@ impl<T> Target<T> {
     pub unsafe fn at(self, index: usize) -> *mut T {
         // SAFETY: the caller's.
         unsafe { self.0.add(index) }
-    }
-}
-
-/// Does `work` for 0..`count`, on all threads that the running graph was given.
-pub(super) fn shared(count: usize, work: impl Fn(usize) + Sync) {
-    match current_tract_executor() {
-        Executor::MultiThread(pool) if count > 1 => {
-            let next = AtomicUsize::new(0);
-            pool.broadcast(|_| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        break;
-                    }
-                    work(index);
-                }
-            });
-        }
-        _ => (0..count).for_each(work),
     }
 }
 

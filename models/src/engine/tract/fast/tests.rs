@@ -4,6 +4,7 @@
 use super::along::{Along, Axis};
 use super::attention::{Nearest, Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
+use super::crew::{Crew, with_crew};
 use super::dots::Dots;
 use super::eight::Levels;
 use super::isa::{Isa, Kernel};
@@ -12,7 +13,6 @@ use super::normalise::Normalise;
 use super::turn::Turn;
 use super::{super::optimized, rewrite};
 use proptest::prelude::*;
-use tract_core::internal::multithread::{Executor, multithread_tract_scope};
 use tract_core::internal::*;
 use tract_core::ops::array::TypedConcat;
 use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
@@ -608,8 +608,8 @@ fn a_graph_gives_what_tract_gives_with_our_operators_in_it() {
     assert_eq!(count("TouchstoneAttention"), 1);
     // The attention passes through it.
     assert_eq!(count("TouchstoneGreatestProduct"), 0);
-    let pool = Executor::multithread_with_name(2, "test");
-    for got in [outputs(ours.clone()), multithread_tract_scope(pool, || outputs(ours))] {
+    let crew = Arc::new(Crew::new(2).unwrap());
+    for got in [outputs(ours.clone()), with_crew(Some(&crew), || outputs(ours))] {
         for (got, want) in got.iter().zip(&want) {
             let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
             assert_near(got, &want, 1e-4);

@@ -2,7 +2,8 @@
 //! tract's own walks through the result value by value.
 
 use super::convolution::tensor_for;
-use super::product::{Target, shared};
+use super::crew::shared;
+use super::product::Target;
 use tract_core::internal::*;
 
 /// Rows and columns of a tile.
