@@ -38,7 +38,7 @@ $dots "$tests" --test-threads 1 engine::tract
 echo "== golden pairs"
 camera="$CARGO_TARGET_DIR/$target/release/touchstone"
 golden() {
-    echo "-- $1, $2"
+    echo "-- $1, $2, ${3##* }"
     # 3: a camera or a line is missing, which is not what is asked here.
     said=$(TOUCHSTONE_OPERATORS=$2 $3 "$camera" doctor --model "$1" --engine tract 2>&1) || [ $? -eq 3 ]
     echo "$said" | grep -E '^[^ ]+ +(model|engine tract) '

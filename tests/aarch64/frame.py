@@ -38,6 +38,7 @@ NOT_OURS = "the picture that is judged"
 # on registers of four f32. By what is published a Cortex-A53 and an A72 start one of these a cycle, an A76 and
 # an A78AE two: at best 24 or 12 cycles a turn, that is 1.6 or 3.2 instructions a cycle. The best assumed here leaves
 # about a tenth of that to loads, the worst a third; the A53, which does nothing out of order, waits for each load.
+# The same is assumed of dot products of bytes, which the first two lack.
 CORES = [
     ("Cortex-A53", 1.5, "i.MX 8M", (0.7, 1.0), (0.4, 0.8)),
     ("Cortex-A72", 1.5, "Raspberry Pi 4", (1.1, 1.45), (0.8, 1.3)),
