@@ -2,6 +2,7 @@
 
 mod fast;
 
+pub use fast::steps;
 pub(crate) use fast::{Vectorised, vectorised};
 
 use super::{
@@ -42,7 +43,9 @@ pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
 pub fn operators() -> String {
     match fast::described() {
         (name, true) => format!("{name}, bytes four at a time: a package of 8 bits is faster here"),
-        (name, false) => format!("{name}, no products of bytes: a package of 8 bits is no faster here"),
+        (name, false) => {
+            format!("{name}, no products of bytes: a package of 8 bits is no faster here")
+        }
     }
 }
 
@@ -116,10 +119,8 @@ impl Engine for TractEngine {
         .map_err(|e| bad(format!("{e:#}")))?;
         check_contract(&model, inputs, outputs)
             .map_err(|what| EngineError::Contract { file: file.to_path_buf(), what })?;
-        let plan: Plan = caught(|| {
-            Ok(optimized(model).and_then(|m| TypedSimplePlan::new(m)))
-        })?
-        .map_err(|e| bad(format!("{e:#}")))?;
+        let plan: Plan = caught(|| Ok(optimized(model).and_then(TypedSimplePlan::new)))?
+            .map_err(|e| bad(format!("{e:#}")))?;
         let state = new_state(&plan)?;
         let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
         Ok(Box::new(TractGraph { plan, state, crew: self.crew.clone(), inputs, outputs }))

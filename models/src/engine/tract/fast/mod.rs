@@ -23,6 +23,7 @@ mod rewrite;
 mod turn;
 
 pub(super) use crew::{Crew, with_crew};
+pub use eight::steps;
 pub(super) use isa::{VARIABLE, described, ours};
 pub(crate) use isa::{Vectorised, vectorised};
 pub(super) use rewrite::{plain, rewrite, turns};
