@@ -11,7 +11,11 @@ from collections import Counter
 # The first that is found in a function's name says what it is for.
 KINDS = [
     ("fast::convolution", "convolutions"),
+    ("fast::eight", "convolutions"),
+    ("fast::dots", "convolutions"),
     ("fast::attention", "attention"),
+    ("fast::normalise", "normalising and turning"),
+    ("fast::turn", "normalising and turning"),
     ("fast::along", "bilinear resizing"),
     ("student_t", "position witness"),
     ("fast::isa", "position witness"),

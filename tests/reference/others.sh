@@ -4,8 +4,9 @@
 #   tests/reference/others.sh [PICTURES] [OPTION...]
 #       PICTURES: a folder of pictures of good parts, to set 8 bits by; else drawn ones (times are the same)
 #       OPTION...: for others.py, for instance --rounds 15 or --json
-# Needs python3 with venv and about 8 GB below target/ (PyPI's PyTorch brings what GPUs need; on Linux INDEX names
-# another index, for instance that of PyTorch's builds for CPUs). What cannot be installed is said and left out.
+# Needs python3 with venv, 6 GB of memory and about 8 GB below target/ (PyPI's PyTorch brings what GPUs need; INDEX
+# names a further index, for instance that of PyTorch's builds for CPUs), and about a quarter of an hour the first
+# time. What cannot be installed is said and left out.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 case "${1:-}" in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
@@ -69,6 +70,8 @@ for model in oneprompt-m oneprompt-s; do
     for form in "f32 ort" "int8 ort" "int8 tract"; do
         read -r precision engine <<< "$form"
         what=$model-$precision-$engine
+        # Other tools may write other packages.
+        [ "$work/$what" -nt "$tools" ] || rm -rf "${work:?}/$what"
         made "$what" "models/weights/$model/model.toml" "$tools" quantize --model "models/weights/$model" \
             --out "$work/$what" --precision "$precision" --engine "$engine" --pictures "$pictures"
     done
