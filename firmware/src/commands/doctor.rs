@@ -12,6 +12,7 @@ use touchstone_board::check as board;
 use touchstone_board::config::{Board, CameraConfig, DisplayConfig, DisplayKind};
 use touchstone_board::sim::SimulatedLine;
 use touchstone_board::{Camera, Timestamp, gpio, serial};
+use touchstone_models::engine::tract::operators;
 use touchstone_models::engine::{EngineError, EngineKind};
 use touchstone_models::golden::{Golden, GoldenError};
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
@@ -229,6 +230,7 @@ fn brain(args: &ModelArgs, config: Option<&RunConfig>, findings: &mut Vec<Findin
         None => None,
     };
     note(findings, "model", judge_one(args, recipe.as_ref()).map_err(|e| e.to_string()));
+    findings.push(Finding::new("operators", State::Ok, operators()));
     engines(args, findings);
 }
 

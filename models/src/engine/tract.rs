@@ -2,6 +2,7 @@
 
 mod fast;
 
+pub use fast::steps;
 pub(crate) use fast::{Vectorised, vectorised};
 
 use super::{
@@ -15,7 +16,6 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use tract_core::internal::multithread::Executor;
 use tract_core::internal::{Rewriter, TypedOp};
 use tract_core::ops::array::DynSlice;
 use tract_core::prelude::*;
@@ -39,6 +39,16 @@ pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
     Ok(model)
 }
 
+/// Which instruction set this engine's operators use on this machine, and whether packages of 8 bits are faster here.
+pub fn operators() -> String {
+    match fast::described() {
+        (name, true) => format!("{name}, bytes four at a time: a package of 8 bits is faster here"),
+        (name, false) => {
+            format!("{name}, no products of bytes: a package of 8 bits is no faster here")
+        }
+    }
+}
+
 /// A graph as this engine runs it, with its own operators where they are faster.
 ///
 /// # Errors
@@ -55,22 +65,16 @@ pub fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
 
 /// tract with a number of threads.
 pub struct TractEngine {
-    threads: Option<Threads>,
-}
-
-/// Threads that all graphs of one engine share.
-enum Threads {
-    /// With operators of ours. What is left of tract's own is short: to share it takes longer than to do it.
-    Crew(Arc<fast::Crew>),
-    /// Without.
-    Tract(Executor),
+    /// Threads that all graphs of this engine share, beside the caller's own. Operators of ours are done on them; what
+    /// is left of tract's own is so short that to share it takes longer than to do it.
+    crew: Option<Arc<fast::Crew>>,
 }
 
 impl TractEngine {
     /// An engine whose graphs run on `threads` threads: 1 is the caller's own, more are shared by all graphs of
     /// this engine (`docs/performance.md` has what they gain).
     pub fn new(threads: usize) -> Result<TractEngine, EngineError> {
-        let ours = fast::ours().map_err(|why| EngineError::Unavailable {
+        fast::ours().map_err(|why| EngineError::Unavailable {
             engine: EngineKind::Tract,
             why: format!("{} = {why}", fast::VARIABLE),
             what_to_do: "name another, or none for the best of this machine".to_string(),
@@ -83,17 +87,10 @@ impl TractEngine {
             return Err(refuse("that is more than any camera has".to_string()));
         }
         if threads == 1 {
-            return Ok(TractEngine { threads: None });
+            return Ok(TractEngine { crew: None });
         }
-        let threads = if ours {
-            let crew = fast::Crew::new(threads).map_err(|e| refuse(e.to_string()))?;
-            Threads::Crew(Arc::new(crew))
-        } else {
-            // tract panics if the system refuses the pool.
-            let executor = caught(|| Ok(Executor::multithread_with_name(threads, "engine")));
-            Threads::Tract(executor.map_err(|e| refuse(e.to_string()))?)
-        };
-        Ok(TractEngine { threads: Some(threads) })
+        let crew = fast::Crew::new(threads).map_err(|e| refuse(e.to_string()))?;
+        Ok(TractEngine { crew: Some(Arc::new(crew)) })
     }
 }
 
@@ -122,19 +119,11 @@ impl Engine for TractEngine {
         .map_err(|e| bad(format!("{e:#}")))?;
         check_contract(&model, inputs, outputs)
             .map_err(|what| EngineError::Contract { file: file.to_path_buf(), what })?;
-        let (crew, executor) = match &self.threads {
-            Some(Threads::Crew(crew)) => (Some(Arc::clone(crew)), None),
-            Some(Threads::Tract(executor)) => (None, Some(executor.clone())),
-            None => (None, None),
-        };
-        let options = RunOptions { executor, ..RunOptions::default() };
-        let plan: Plan = caught(|| {
-            Ok(optimized(model).and_then(|m| TypedSimplePlan::new_with_options(m, &options)))
-        })?
-        .map_err(|e| bad(format!("{e:#}")))?;
+        let plan: Plan = caught(|| Ok(optimized(model).and_then(TypedSimplePlan::new)))?
+            .map_err(|e| bad(format!("{e:#}")))?;
         let state = new_state(&plan)?;
         let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
-        Ok(Box::new(TractGraph { plan, state, crew, inputs, outputs }))
+        Ok(Box::new(TractGraph { plan, state, crew: self.crew.clone(), inputs, outputs }))
     }
 }
 

@@ -5,15 +5,12 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use touchstone_models::engine::tract::steps;
 use tract_nnef::ast::dump::Dumper;
 use tract_nnef::ast::{Assignment, LValue, ProtoModel, RValue};
 use tract_nnef::internal::*;
 use tract_nnef::ser::{assignment, ident, ints, invocation, string};
 
-/// Greatest number of steps, either way.
-const STEPS_MAX: f32 = 127.0;
-/// How far from a whole step a weight may be: what f32 makes of a product and its quotient.
-const OFF_MAX: f32 = 1e-4;
 /// Files of an archive say that they are from 1980: the bytes depend on the graph alone.
 const TIME: u64 = 315_532_800;
 
@@ -90,26 +87,6 @@ fn stepped(proto: &mut ProtoModel, line: &Assignment) -> TractResult<Option<Vec<
     let sizes = Arc::new(ident(format!("{}_sizes", name.0)));
     let product = assignment(&name.0, invocation("mul", &[wide, sizes], &[]));
     Ok(Some(lines.into_iter().chain([product]).collect()))
-}
-
-/// A weight's steps, and the size of one for each output channel. None if it does not lie on steps.
-fn steps(values: &[f32], channels: usize) -> Option<(Vec<i8>, Vec<f32>)> {
-    let own = values.len() / channels;
-    let (mut steps, mut sizes) = (Vec::new(), Vec::new());
-    for channel in values.chunks_exact(own) {
-        let most = channel.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-        let size = (most / STEPS_MAX).max(f32::MIN_POSITIVE);
-        sizes.push(size);
-        for w in channel {
-            let step = (w / size).round();
-            // NaN fails, too.
-            if !((w / size - step).abs() <= OFF_MAX) {
-                return None;
-            }
-            steps.push(step as i8);
-        }
-    }
-    Some((steps, sizes))
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use super::product::Target;
 
 /// Greatest weight, symmetric.
 const WEIGHT_MAX: f32 = 127.0;
-/// How far a weight may be from a whole step of its channel's scale, in steps.
-const OFF_MAX: f32 = 0.01;
+/// How far a weight may be from a whole step of its channel's scale, in steps: what f32 makes of a product and its
+/// quotient.
+const OFF_MAX: f32 = 1e-4;
 /// Greatest level.
 const LEVEL_MAX: f32 = 255.0;
 /// Channels that lie side by side.
@@ -37,6 +38,25 @@ pub(super) struct Eight {
     factors: Vec<f32>,
 }
 
+/// A weight's steps, and the size of one for each of its output channels. None if it does not lie on 255 of them.
+pub fn steps(weight: &[f32], channels: usize) -> Option<(Vec<i8>, Vec<f32>)> {
+    let (mut steps, mut sizes) = (Vec::with_capacity(weight.len()), Vec::new());
+    for channel in weight.chunks_exact(weight.len() / channels) {
+        let most = channel.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+        let size = (most / WEIGHT_MAX).max(f32::MIN_POSITIVE);
+        for w in channel {
+            let step = (w / size).round();
+            let off = (w / size - step).abs();
+            if off.is_nan() || off > OFF_MAX {
+                return None;
+            }
+            steps.push(step as i8);
+        }
+        sizes.push(size);
+    }
+    Some((steps, sizes))
+}
+
 impl Eight {
     /// `weight` is `[outputs, inputs, cells]`. None if it does not lie on 255 levels of each output channel.
     pub fn new(
@@ -46,23 +66,13 @@ impl Eight {
         [outputs, inputs, cells]: [usize; 3],
         block: usize,
     ) -> Option<Eight> {
-        let mut whole = Vec::with_capacity(weight.len());
+        let (whole, sizes) = steps(weight, outputs)?;
         let mut factors = vec![0.0; outputs.next_multiple_of(block)];
         let mut start = vec![0; factors.len()];
         let zero = i32::from(levels.zero) - dots.offset();
-        for (row, channel) in weight.chunks_exact(inputs * cells).enumerate() {
-            let most = channel.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-            let scale = (most / WEIGHT_MAX).max(f32::MIN_POSITIVE);
-            for w in channel {
-                let steps = w / scale;
-                // NaN fails, too.
-                if !((steps - steps.round()).abs() <= OFF_MAX) {
-                    return None;
-                }
-                whole.push(steps.round() as i8);
-            }
-            let sum: i32 = whole[row * inputs * cells..].iter().map(|w| i32::from(*w)).sum();
-            (factors[row], start[row]) = (scale * levels.scale, -zero * sum);
+        for (row, (channel, size)) in whole.chunks_exact(inputs * cells).zip(sizes).enumerate() {
+            let sum: i32 = channel.iter().map(|w| i32::from(*w)).sum();
+            (factors[row], start[row]) = (size * levels.scale, -zero * sum);
         }
         let at = |row: usize, channel: usize, cell: usize| match row < outputs && channel < inputs {
             true => whole[(row * inputs + channel) * cells + cell].to_le_bytes()[0],

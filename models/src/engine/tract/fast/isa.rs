@@ -57,6 +57,15 @@ pub(in super::super) fn ours() -> Result<bool, String> {
     choice().ours.clone()
 }
 
+/// What the operators are compiled for here, as people call it, and whether bytes are multiplied four at a time, so
+/// that packages of 8 bits are faster than others.
+pub(in super::super) fn described() -> (&'static str, bool) {
+    match (ours(), Isa::available().first()) {
+        (Ok(true), Some(isa)) => (isa.name(), super::dots::Dots::beside(*isa).is_some()),
+        _ => (NONE_OF_OURS, false),
+    }
+}
+
 /// Work that is compiled once per instruction set.
 pub(super) trait Kernel {
     /// What comes out.

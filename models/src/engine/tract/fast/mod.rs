@@ -23,7 +23,8 @@ mod rewrite;
 mod turn;
 
 pub(super) use crew::{Crew, with_crew};
-pub(super) use isa::{VARIABLE, ours};
+pub use eight::steps;
+pub(super) use isa::{VARIABLE, described, ours};
 pub(crate) use isa::{Vectorised, vectorised};
 pub(super) use rewrite::{plain, rewrite, turns};
 
