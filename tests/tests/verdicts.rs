@@ -130,7 +130,7 @@ fn ways(package: &Path, good: &Path, folder: &Path) -> Vec<Way> {
         precision: Precision::F32,
     };
     let sets: &[&str] = match () {
-        () if cfg!(target_arch = "x86_64") => &["", "avx512", "avx2", "portable", "tract"],
+        () if cfg!(target_arch = "x86_64") => &["", "avx512", "avx2", "sse2", "portable", "tract"],
         () => &["", "portable", "tract"],
     };
     let mut ways: Vec<Way> = sets.iter().copied().map(on_tract).collect();

@@ -10,13 +10,15 @@ pub(super) enum Isa {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Sse2,
     #[cfg(target_arch = "aarch64")]
     Neon,
     Plain,
 }
 
-/// Environment variable that keeps kernels to a slower set than the machine's best, `avx512`, `avx2`, `neon` or
-/// `portable`, or has `tract` do all by itself: to hold them to each other, and for a processor that one of
+/// Environment variable that keeps kernels to a slower set than the machine's best, `avx512`, `avx2`, `sse2`,
+/// `neon` or `portable`, or has `tract` do all by itself: to hold them to each other, and for a processor that one of
 /// them fails on.
 pub(in super::super) const VARIABLE: &str = "TOUCHSTONE_OPERATORS";
 /// tract's own operators; scoring is portable then.
@@ -123,6 +125,7 @@ impl Isa {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 found.push(Isa::Avx2);
             }
+            found.push(Isa::Sse2);
         }
         #[cfg(target_arch = "aarch64")]
         found.push(Isa::Neon);
@@ -137,6 +140,8 @@ impl Isa {
             Isa::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Sse2 => "sse2",
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => "neon",
             Isa::Plain => "portable",
@@ -197,6 +202,8 @@ impl Isa {
                 Isa::Avx512 => avx512(kernel),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Sse2 => kernel.run::<super::lanes::Sse2, 4, 2>(),
                 #[cfg(target_arch = "aarch64")]
                 Isa::Neon => kernel.run::<super::lanes::Neon, 8, 3>(),
                 Isa::Plain => kernel.run::<Plain, 4, 2>(),

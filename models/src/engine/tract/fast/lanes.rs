@@ -211,6 +211,80 @@ mod x86 {
         }
     }
 
+    /// SSE2, which every 64-bit x86 has.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Sse2(__m128);
+
+    // SAFETY of all below: the trait's.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Lanes for Sse2 {
+        const COUNT: usize = 4;
+        const FUSED: bool = false;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            Self(unsafe { _mm_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Self(unsafe { _mm_loadu_ps(from) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm_storeu_ps(to, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Self(unsafe { _mm_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            Self(unsafe { _mm_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            Self(unsafe { _mm_mul_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            Self(unsafe { _mm_max_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            Self(unsafe { _mm_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
+            Self(unsafe { _mm_add_ps(_mm_mul_ps(self.0, by.0), plus.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn round(self) -> Self {
+            // There is an instruction from SSE4.1 on; here numbers are pushed to where there are no fractions.
+            const WHOLE: f32 = 12_582_912.0;
+            let far = unsafe { _mm_set1_ps(WHOLE) };
+            Self(unsafe { _mm_sub_ps(_mm_add_ps(self.0, far), far) })
+        }
+
+        #[inline(always)]
+        unsafe fn scale(self, exponent: Self) -> Self {
+            unsafe {
+                let whole = _mm_cvtps_epi32(exponent.0);
+                let biased = _mm_add_epi32(whole, _mm_set1_epi32(127));
+                let factor = _mm_castsi128_ps(_mm_slli_epi32::<23>(biased));
+                Self(_mm_mul_ps(self.0, factor))
+            }
+        }
+    }
+
     /// AVX2 and FMA.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx2(__m256);
@@ -286,7 +360,7 @@ mod x86 {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(super) use x86::{Avx2, Avx512, Sse2};
 
 #[cfg(target_arch = "aarch64")]
 mod arm {
