@@ -69,19 +69,18 @@ fn stepped(proto: &mut ProtoModel, line: &Assignment) -> TractResult<Option<Vec<
     let whole = Tensor::from_shape(&shape, &whole)?;
     let sizes = Tensor::from_shape(&of_sizes, &sizes)?;
     proto.tensors.remove(&label);
-    let mut variable = |what: &str, kind: TypeName, tensor: Tensor| {
+    let mut variable = |what: &str, tensor: Tensor| {
         let label = format!("{}.{what}", label.0);
         let shape = ints(tensor.shape());
         proto.tensors.insert(Identifier(label.clone()), Arc::new(tensor));
         let call = invocation("variable", &[], &[("label", string(label)), ("shape", shape)]);
         let mut line = assignment(format!("{}_{what}", name.0), call);
         if let RValue::Invocation(call) = &mut line.right {
-            call.generic_type_name = Some(kind);
+            call.generic_type_name = Some(TypeName::Scalar);
         }
         line
     };
-    let lines =
-        [variable("steps", TypeName::Scalar, whole), variable("sizes", TypeName::Scalar, sizes)];
+    let lines = [variable("steps", whole), variable("sizes", sizes)];
     let steps = Arc::new(ident(format!("{}_steps", name.0)));
     let wide = invocation("tract_core_cast", &[steps], &[("to", string("f32"))]);
     let sizes = Arc::new(ident(format!("{}_sizes", name.0)));

@@ -74,9 +74,12 @@ pub fn in_int8(
         .zip(&samples)
         .map(|(graph, samples)| see(graph, samples))
         .collect::<Result<_>>()?;
-    for ((graph, samples), (seen, name)) in float.iter().zip(&samples).zip(seen.iter().zip(GRAPHS))
-    {
-        let judge = Judge::new(graph, &samples[..samples.len().min(MEASURED)], form)?;
+    let judges: Vec<Judge<'_>> = float
+        .iter()
+        .zip(&samples)
+        .map(|(graph, samples)| Judge::new(graph, &samples[..samples.len().min(MEASURED)], form))
+        .collect::<Result<_>>()?;
+    for ((graph, judge), (seen, name)) in float.iter().zip(&judges).zip(seen.iter().zip(GRAPHS)) {
         let all = layers(graph, &own(&wish.float, name));
         let ranges = chosen(seen, wish.method);
         for layer in all.iter().filter(|layer| layer.weights.is_some()) {
@@ -96,10 +99,8 @@ pub fn in_int8(
         For::Ort => Form::Qdq,
     };
     let mut made = Vec::new();
-    for ((graph, samples), (seen, name)) in float.iter().zip(&samples).zip(seen.iter().zip(GRAPHS))
-    {
+    for ((graph, judge), (seen, name)) in float.iter().zip(&judges).zip(seen.iter().zip(GRAPHS)) {
         let (left, ranges) = (layers(graph, &own(&stays, name)), chosen(seen, wish.method));
-        let judge = Judge::new(graph, &samples[..samples.len().min(MEASURED)], form)?;
         report.left.push((name, judge.lost(&left, &ranges)?));
         made.push(quantized(graph, &left, &ranges, written)?);
     }

@@ -5,7 +5,7 @@
 use super::convolution::tensor_for;
 use super::crew::shared;
 use super::isa::{Isa, Kernel};
-use super::lanes::Lanes;
+use super::lanes::{LANES_MAX, Lanes};
 use super::product::{Panels, Target, add_products, at_least, load_all, with_scratch};
 use tract_core::internal::*;
 
@@ -190,22 +190,12 @@ impl Kernel for Scratched<'_> {
             }
             if let Some(Nearest { factor, .. }) = part.op.nearest() {
                 for v in 0..V {
-                    let at = sums_row.as_mut_ptr().add(v * L::COUNT);
-                    nearest[v].mul(L::splat(factor)).store(at);
+                    nearest[v] = nearest[v].mul(L::splat(factor));
                 }
-                for (n, query) in part.rows.clone().enumerate() {
-                    // SAFETY: every query is written by the group that it is in.
-                    *part.nearest.at(query) = sums_row[n];
-                }
+                tell(nearest, sums_row, part.rows.clone(), part.nearest);
             }
             let Use::Attend { scale, .. } = part.op.purpose else {
-                for (v, greatest) in greatest.iter().enumerate() {
-                    greatest.store(sums_row.as_mut_ptr().add(v * L::COUNT));
-                }
-                for (n, query) in part.rows.clone().enumerate() {
-                    // SAFETY: every query is written by the group that it is in.
-                    *part.target.at(query) = sums_row[n];
-                }
+                tell(greatest, sums_row, part.rows, part.target);
                 return;
             };
             // A negative scale would turn the greatest into the smallest; no graph of ours has one, and
@@ -234,7 +224,7 @@ impl Kernel for Scratched<'_> {
                 let mut sums: [[L; V]; M] = [[L::splat(0.0); V]; M];
                 add_strided(&mut sums, values.as_ptr(), 0..key_count, width, from);
                 let first = block * M;
-                let mut out = [[0.0f32; MOST_LANES]; M];
+                let mut out = [[0.0f32; LANES_MAX]; M];
                 for v in 0..V {
                     for m in 0..M {
                         sums[m][v].mul(shares[v]).store(out[m].as_mut_ptr());
@@ -258,9 +248,6 @@ impl Kernel for Scratched<'_> {
 /// too small for normal numbers, which processors work out a hundred times slower.
 const LOWEST: f32 = -60.0;
 
-/// Values of the widest register.
-const MOST_LANES: usize = 16;
-
 /// Adds the products of some taps, where the values of one tap follow those of another: `stride` apart.
 #[inline(always)]
 unsafe fn add_strided<L: Lanes, const M: usize, const V: usize>(
@@ -274,6 +261,28 @@ unsafe fn add_strided<L: Lanes, const M: usize, const V: usize>(
     unsafe {
         for tap in taps {
             add_products(sums, weights.add(tap * M), load_all(places, tap * stride));
+        }
+    }
+}
+
+/// Writes one value for each query, by way of a row as long as the registers.
+///
+/// # Safety
+/// The set is there; `target` has all of `queries`, and nobody else writes them.
+#[inline(always)]
+unsafe fn tell<L: Lanes, const V: usize>(
+    values: [L; V],
+    row: &mut [f32],
+    queries: std::ops::Range<usize>,
+    target: Target,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        for v in 0..V {
+            values[v].store(row.as_mut_ptr().add(v * L::COUNT));
+        }
+        for (value, query) in row.iter().zip(queries) {
+            *target.at(query) = *value;
         }
     }
 }

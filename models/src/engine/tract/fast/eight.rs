@@ -5,7 +5,7 @@
 use super::convolution::{Convolution, finish};
 use super::crew::shared;
 use super::dots::{DotKernel, Dots, Quads};
-use super::lanes::Lanes;
+use super::lanes::{LANES_MAX, Lanes};
 use super::product::Target;
 
 /// Greatest weight, symmetric.
@@ -150,9 +150,6 @@ impl DotKernel for Quantise<'_> {
         }
     }
 }
-
-/// Values of the longest register.
-const LANES_MAX: usize = 16;
 
 impl Levels {
     /// The levels of values; of NaN the lowest or the highest.

@@ -3,6 +3,9 @@
 //! The methods are `inline(always)`: they become instructions of the set that the kernel around them was
 //! compiled for ([`super::isa`]), and must not be called from anywhere else.
 
+/// Values of the longest register.
+pub(super) const LANES_MAX: usize = 16;
+
 /// A register of `f32`.
 ///
 /// # Safety

@@ -224,17 +224,9 @@ fn attention(
 ) -> TractResult<Option<TypedModelPatch>> {
     rule_if!(op.axes.as_slice() == [2] && op.quant_output_dt.is_none());
     rule_if!(matches!(op.kind, SoftmaxKind::Softmax));
-    let (mut outlet, mut scale) = (node.inputs[0], 1.0);
-    let before = model.node(outlet.node);
-    if before.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Mul>()) {
-        let factor = (0..2).find_map(|slot| {
-            Some((constant(model, before.inputs[slot])?, before.inputs[1 - slot]))
-        });
-        rule_if_some!((by, product) = factor);
-        (scale, outlet) = (by, product);
-    }
+    let (product, scale) = by_number::<Mul>(model, node.inputs[0]).unwrap_or((node.inputs[0], 1.0));
     rule_if!(scale > 0.0);
-    rule_if_some!(pairs = all_pairs(model, outlet));
+    rule_if_some!(pairs = all_pairs(model, product));
     rule_if_some!(next = only_successor(model, node));
     rule_if_some!(of_values = all_pairs(model, next.id.into()));
     // What is weighted lies as it is written: `[1, keys, width]`.

@@ -111,21 +111,26 @@ fn holds(shape: &Shape) -> usize {
     let weight = noise(shape.output[0] * channels * shape.kernel[0] * shape.kernel[1], 1);
     let bias = noise(shape.output[0], 2);
     let input = noise(shape.input.iter().product(), 3);
-    let added = noise(shape.output.iter().product(), 4);
     let want = convolved(shape, &weight, &bias, &input);
-    let both: Vec<f64> =
-        want.iter().zip(&added).map(|(w, a)| (w + f64::from(*a)).max(0.0)).collect();
-    let full = |s: [usize; 3]| [1, s[0], s[1], s[2]];
-    let (in_shape, out_shape) = (full(shape.input), full(shape.output));
     let mut sets = 0;
     for isa in Isa::available() {
         let Some(op) = Convolution::on(*isa, shape, &weight, &bias) else { continue };
         sets += 1;
-        let inputs: [(&[usize], &[f32]); 2] = [(&in_shape, &input), (&out_shape, &added)];
-        assert_near(&run(&op, &inputs[..1]), &want, 2e-5);
-        assert_near(&run(&op.adding().rectified(), &inputs), &both, 2e-5);
+        gives(op, shape, &input, &want, 2e-5);
     }
     sets
+}
+
+/// By itself, and with something added and a ReLU behind it.
+fn gives(op: Convolution, shape: &Shape, input: &[f32], want: &[f64], tolerance: f64) {
+    let added = noise(shape.output.iter().product(), 4);
+    let both: Vec<f64> =
+        want.iter().zip(&added).map(|(w, a)| (w + f64::from(*a)).max(0.0)).collect();
+    let full = |s: [usize; 3]| [1, s[0], s[1], s[2]];
+    let (in_shape, out_shape) = (full(shape.input), full(shape.output));
+    let inputs: [(&[usize], &[f32]); 2] = [(&in_shape, input), (&out_shape, &added)];
+    assert_near(&run(&op, &inputs[..1]), want, tolerance);
+    assert_near(&run(&op.adding().rectified(), &inputs), &both, tolerance);
 }
 
 /// Weights on whole steps of their channel's scale, the greatest of them 127.
@@ -154,21 +159,14 @@ fn holds_in_levels(shape: &Shape, levels: Levels) -> bool {
         .into_iter()
         .map(|v| ((v * 150.0).floor() + 0.25) * levels.scale)
         .collect();
-    let added = noise(shape.output.iter().product(), 4);
     let left: Vec<f32> = input.iter().map(|v| in_levels(levels, *v)).collect();
     let want = convolved(shape, &weight, &bias, &left);
-    let both: Vec<f64> =
-        want.iter().zip(&added).map(|(w, a)| (w + f64::from(*a)).max(0.0)).collect();
     let Some(op) = Convolution::of_levels(shape, levels, &weight, &bias) else { return false };
-    let full = |s: [usize; 3]| [1, s[0], s[1], s[2]];
-    let (in_shape, out_shape) = (full(shape.input), full(shape.output));
-    let inputs: [(&[usize], &[f32]); 2] = [(&in_shape, &input), (&out_shape, &added)];
     // Weights are as far from their steps as f32 has them: to be held against all that is added up.
     let [weight, left]: [Vec<f32>; 2] =
         [weight, left].map(|all| all.iter().map(|v| v.abs()).collect());
     let most = convolved(shape, &weight, &bias, &left).into_iter().fold(1.0, f64::max);
-    assert_near(&run(&op, &inputs[..1]), &want, 1e-6 * most);
-    assert_near(&run(&op.adding().rectified(), &inputs), &both, 1e-6 * most);
+    gives(op, shape, &input, &want, 1e-6 * most);
     true
 }
 
