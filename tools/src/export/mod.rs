@@ -3,6 +3,7 @@
 
 pub mod adapted;
 pub mod as_onnx;
+pub mod back;
 pub mod blocks;
 pub mod draft;
 pub mod golden;
@@ -191,12 +192,13 @@ fn card(
 ) -> ModelCard {
     let side = args.size as u32;
     let mut commands: Vec<String> =
-        state.sources.iter().filter(|s| s.starts_with("touchstone-tools")).cloned().collect();
+        state.sources.iter().filter(|s| s.contains("touchstone-tools ")).cloned().collect();
     commands.push(state.command.clone());
     commands.push(command_line());
     let Scaling { mean, std } = exported.scaling;
     let Learned { embedding, calibration } = Learned::nothing(&exported.outputs, POOLED);
     let (patches, stride) = exported.patches;
+    let sources = exported.sources.iter().chain(&state.trained_on).chain(&args.source);
     ModelCard {
         id: id.into(),
         version: args.version,
@@ -223,7 +225,7 @@ fn card(
         fusion: FUSION,
         calibration,
         training: Training {
-            sources: exported.sources.iter().chain(&args.source).cloned().collect(),
+            sources: sources.cloned().collect(),
             seed: state.seed,
             commands,
             date: args.date.clone(),

@@ -129,6 +129,11 @@ impl NetConfig {
     const FAMILY: [(&str, NetConfig); 4] =
         [("s", Self::S), ("m", Self::M), ("l", Self::L), ("tiny", Self::TINY)];
 
+    /// The members.
+    pub fn family() -> impl Iterator<Item = NetConfig> {
+        Self::FAMILY.into_iter().map(|(_, net)| net)
+    }
+
     /// The name of a member of the family; `None` for other widths.
     pub fn name(&self) -> Option<&'static str> {
         Self::FAMILY.iter().find(|(_, net)| net == self).map(|(name, _)| *name)

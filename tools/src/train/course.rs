@@ -219,6 +219,7 @@ mod tests {
             steps: STEPS,
             command: "toy".into(),
             sources: Vec::new(),
+            trained_on: Vec::new(),
             history: Vec::new(),
             ema,
             seconds: 0.0,

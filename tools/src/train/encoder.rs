@@ -21,6 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use super::augment;
 use super::average;
 use super::batch::{self, Prefetch};
+use super::begun::{self, Begun, Lineage};
 use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
 use super::loss::{registered_loss, relation_loss};
@@ -51,8 +52,8 @@ pub struct EncoderArgs {
     /// Network of the family, when --from doesn't say: s, m, l, or tiny for dry runs.
     #[arg(long, default_value = "m")]
     pub net: String,
-    /// Run folder of an earlier `train encoder` or `train oneprompt` to start from: every weight
-    /// of its encoder that fits is taken.
+    /// Run folder of an earlier `train encoder` or `train oneprompt`, or model package, to start from:
+    /// every weight of its encoder that fits is taken.
     #[arg(long)]
     pub from: Option<PathBuf>,
     /// Side of a picture in pixels, a multiple of 16.
@@ -98,7 +99,8 @@ pub struct EncoderArgs {
 pub struct Student {
     /// The encoder.
     pub encoder: Encoder,
-    head16: Conv2d,
+    /// 1x1 to the teacher's channels at stride 16.
+    pub head16: Conv2d,
 }
 
 impl Student {
@@ -151,7 +153,8 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     let norms = statistics::<3>(&teacher, &library, &config, twos, &device)?;
 
     let tape = device.clone().autodiff();
-    let (net, mut sources, student) = start(args, &tape)?;
+    let Begun { net, model: student, lineage } = start(args, &tape)?;
+    let Lineage { mut sources, trained_on } = lineage;
     sources.push(args.pictures.display().to_string());
     sources.push(args.teacher.display().to_string());
     let optimizer = adam_w(1e-4);
@@ -164,6 +167,7 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
         steps: args.steps,
         command: command_line(),
         sources,
+        trained_on,
         history: Vec::new(),
         ema: args.ema,
         seconds: 0.0,
@@ -194,14 +198,12 @@ pub fn run(args: &EncoderArgs) -> Result<()> {
     Ok(())
 }
 
-fn start(args: &EncoderArgs, device: &Device) -> Result<(NetConfig, Vec<String>, Student)> {
-    let Some(from) = &args.from else {
-        let net = NetConfig::by_name(&args.net)?;
-        return Ok((net, Vec::new(), Student::new(&net, device)));
-    };
-    let (folder, state) = RunFolder::open(from)?;
-    let student = folder.load_common(Student::new(&state.net, device))?;
-    Ok((state.net, state.lineage(), student))
+fn start(args: &EncoderArgs, device: &Device) -> Result<Begun<Student>> {
+    if let Some(from) = &args.from {
+        return begun::student(from, device).context("--from");
+    }
+    let net = NetConfig::by_name(&args.net)?;
+    Ok(Begun { net, model: Student::new(&net, device), lineage: Lineage::default() })
 }
 
 /// The teacher's channel statistics over pictures that training never sees.

@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 use clap::Args;
 
 use super::batch::{self, Prefetch};
+use super::begun::{self, Begun, Lineage};
 use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
 use super::encoder::{make_batch, statistics, surface_loss};
@@ -32,7 +33,8 @@ pub struct GrainArgs {
     /// Frozen teacher: EfficientNet-B4 weights as safetensors.
     #[arg(long)]
     pub teacher: PathBuf,
-    /// Run folder of `train oneprompt` whose branch is trained on; its other weights stay.
+    /// Run folder of `train oneprompt`, or model package, whose branch is trained on; its other
+    /// weights stay.
     #[arg(long)]
     pub from: PathBuf,
     /// Run folder: checkpoints, state, loss curve.
@@ -74,22 +76,16 @@ pub fn run(args: &GrainArgs) -> Result<()> {
     let device = args.device.open()?;
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
-    let (base, before) = RunFolder::open(&args.from)?;
-    ensure!(
-        before.stage == STAGE,
-        "--from {}: not a `train oneprompt` run with an encoder of its own",
-        args.from.display()
-    );
     let tape = device.clone().autodiff();
-    let model = base.load(OnePromptNet::new(&before.net, &tape))?;
+    let Begun { net, model, lineage } =
+        begun::network(&args.from, false, &tape).context("--from")?;
     let teacher = Teacher::open(&args.teacher, &device)?;
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
     let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
     let twos = args.batch / 2;
     let norms = statistics::<2>(&teacher, &library, &config, twos, &device)?;
     let optimizer = adam_w(1e-4);
-    let net = before.net;
-    let mut sources = before.lineage();
+    let Lineage { mut sources, trained_on } = lineage;
     sources.push(args.pictures.display().to_string());
     sources.push(args.teacher.display().to_string());
     let plan = RunState {
@@ -102,6 +98,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
         steps: args.steps,
         command: command_line(),
         sources,
+        trained_on,
         history: Vec::new(),
         ema: 0.0,
         seconds: 0.0,

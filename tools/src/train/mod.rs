@@ -3,6 +3,7 @@
 mod augment;
 mod average;
 pub mod batch;
+mod begun;
 mod course;
 mod device;
 pub mod encoder;

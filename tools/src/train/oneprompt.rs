@@ -8,7 +8,7 @@ mod pairs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
@@ -16,8 +16,9 @@ use clap::Args;
 
 use super::average;
 use super::batch::{Stack, normalised};
+use super::begun::{self, Begun, Lineage};
 use super::device::DeviceKind;
-use super::encoder::{self, Student};
+use super::encoder::Student;
 use super::loss::{PixelWeights, change_loss, match_loss};
 use super::run_folder::{RunFolder, RunState, command_line};
 use crate::backbone::Backbone;
@@ -40,8 +41,8 @@ pub struct OnePromptArgs {
     /// out: a fresh one, which is then trained too.
     #[arg(long)]
     pub encoder: Option<PathBuf>,
-    /// Run folder of an earlier `train oneprompt` to start all weights from, or only the head's
-    /// where --encoder names a newer encoder.
+    /// Run folder of an earlier `train oneprompt`, or model package, to start all weights from, or only
+    /// the head's where --encoder names a newer encoder.
     #[arg(long)]
     pub from: Option<PathBuf>,
     /// Run folder: checkpoints, state, loss curve.
@@ -137,17 +138,18 @@ pub fn run(args: &OnePromptArgs) -> Result<()> {
     }
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
-    let (net, sources, model) = start(args, &device.clone().autodiff())?;
+    let Begun { net, model, lineage } = start(args, &device.clone().autodiff())?;
     let size = args.size;
     let read = Arc::new(move |pictures: &[&[u8]]| {
         let data = normalised(pictures.iter().copied(), size);
         Ok(Stack { shape: [pictures.len(), 3, size, size], data })
     });
-    learn(args, &device, folder, plan(args, STAGE, net, sources), model, read)
+    learn(args, &device, folder, plan(args, STAGE, net, lineage), model, read)
 }
 
 /// A run that is about to begin.
-fn plan(args: &OnePromptArgs, stage: &str, net: NetConfig, mut sources: Vec<String>) -> RunState {
+fn plan(args: &OnePromptArgs, stage: &str, net: NetConfig, lineage: Lineage) -> RunState {
+    let Lineage { mut sources, trained_on } = lineage;
     sources.push(args.pictures.display().to_string());
     RunState {
         stage: stage.into(),
@@ -158,54 +160,36 @@ fn plan(args: &OnePromptArgs, stage: &str, net: NetConfig, mut sources: Vec<Stri
         steps: args.steps,
         command: command_line(),
         sources,
+        trained_on,
         history: Vec::new(),
         ema: args.ema,
         seconds: 0.0,
     }
 }
 
-fn start(args: &OnePromptArgs, device: &Device) -> Result<(NetConfig, Vec<String>, OnePromptNet)> {
-    let mut begun = None;
-    if let Some(from) = &args.from {
-        let (folder, state) = RunFolder::open(from)?;
-        ensure!(
-            state.stage == STAGE,
-            "--from {}: not a `train oneprompt` run with an encoder of its own",
-            from.display()
-        );
-        let fresh = OnePromptNet::new(&state.net, device);
-        // An encoder that is replaced anyway may be of an older form.
-        let model = match args.encoder {
-            Some(_) => folder.load_common(fresh)?,
-            None => folder.load(fresh)?,
-        };
-        begun = Some((state, model));
-    }
-    if let Some(path) = &args.encoder {
-        let (folder, mut state) = RunFolder::open(path)?;
-        ensure!(
-            state.stage == encoder::STAGE,
-            "--encoder {}: neither a `train encoder` run nor an imported encoder",
-            path.display()
-        );
-        let encoder = folder.load(Student::new(&state.net, device))?.encoder;
-        let head = match begun {
-            Some((of_head, model)) => {
-                ensure!(of_head.net == state.net, "--from and --encoder are of different networks");
-                let mut unheard = of_head.lineage();
-                unheard.retain(|s| !state.sources.contains(s));
-                state.sources.extend(unheard);
-                model.head
-            }
-            None => ChangeHead::new(&state.net, state.net.channels4(), device),
-        };
-        begun = Some((state, OnePromptNet { encoder, head }));
-    }
-    let Some((state, model)) = begun else {
+fn start(args: &OnePromptArgs, device: &Device) -> Result<Begun<OnePromptNet>> {
+    let from = args.from.as_ref();
+    let from = from.map(|path| begun::network(path, args.encoder.is_some(), device));
+    let from = from.transpose().context("--from")?;
+    let Some(path) = &args.encoder else {
+        if let Some(from) = from {
+            return Ok(from);
+        }
         let net = NetConfig::by_name(&args.net)?;
-        return Ok((net, Vec::new(), OnePromptNet::new(&net, device)));
+        let model = OnePromptNet::new(&net, device);
+        return Ok(Begun { net, model, lineage: Lineage::default() });
     };
-    Ok((state.net, state.lineage(), model))
+    let Begun { net, model: Student { encoder, .. }, mut lineage } =
+        begun::distilled(path, device).context("--encoder")?;
+    let head = match from {
+        Some(of_head) => {
+            ensure!(of_head.net == net, "--from and --encoder are of different networks");
+            lineage.join(of_head.lineage);
+            of_head.model.head
+        }
+        None => ChangeHead::new(&net, net.channels4(), device),
+    };
+    Ok(Begun { net, model: OnePromptNet { encoder, head }, lineage })
 }
 
 impl PairNet for OnePromptNet {

@@ -34,6 +34,9 @@ pub struct RunState {
     pub command: String,
     /// What was trained on, for the model card.
     pub sources: Vec<String>,
+    /// What the package that the run began with was trained on, in words with licences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trained_on: Vec<String>,
     /// (step, training loss averaged since the last point, validation loss).
     pub history: Vec<(usize, f64, Option<f64>)>,
     /// Decay of the average that the saved weights are; 0 where they are the trained ones themselves.
@@ -43,15 +46,6 @@ pub struct RunState {
     /// Seconds of training so far, over all its sessions.
     #[serde(default)]
     pub seconds: f64,
-}
-
-impl RunState {
-    /// What a run that goes on from this one came from: its sources, then its command.
-    pub fn lineage(self) -> Vec<String> {
-        let mut sources = self.sources;
-        sources.push(self.command);
-        sources
-    }
 }
 
 /// This process's command line, for the model card.

@@ -9,6 +9,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 
 use super::super::batch::Stack;
+use super::super::begun::Lineage;
 use super::super::loss::{change_loss, match_loss};
 use super::super::run_folder::{RunFolder, RunState};
 use super::pairs::{PairNet, learn, synth};
@@ -58,7 +59,8 @@ pub(super) fn run(args: &OnePromptArgs, path: &Path, device: &Device) -> Result<
     let described = backbone.description();
     let mut sources = described.sources.clone();
     sources.push(described.command.clone());
-    let plan = RunState { encoder: Some(backbone.id()), ..plan(args, STAGE, net, sources) };
+    let lineage = Lineage { sources, ..Lineage::default() };
+    let plan = RunState { encoder: Some(backbone.id()), ..plan(args, STAGE, net, lineage) };
     let read = Arc::new(move |pictures: &[&[u8]]| extractor.maps(pictures));
     learn(args, device, folder, plan, model, read)
 }

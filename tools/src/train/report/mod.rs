@@ -219,6 +219,7 @@ mod tests {
             steps: 4000,
             command: "touchstone-tools train oneprompt --out <script>\"&'".into(),
             sources: vec!["../pictures <b>".into()],
+            trained_on: Vec::new(),
             history: vec![(225, 0.5432, None), (250, 0.4321, Some(0.6789))],
             ema: 0.999,
             seconds: 100.0,
