@@ -7,6 +7,10 @@
 const JACOBI_SWEEPS_MAX: usize = 60;
 /// Off-diagonal size, relative to the diagonal, that counts as zero.
 const JACOBI_TOLERANCE: f64 = 1e-15;
+/// What is smaller beside the diagonal, relative to the whole matrix, counts as zero: half of the last bit.
+const EIGEN_TOLERANCE: f64 = f64::EPSILON / 2.0;
+/// Steps per eigenvalue after which the QR algorithm gives up; it takes about two.
+const EIGEN_STEPS_MAX: usize = 60;
 
 /// Dot product.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -145,44 +149,123 @@ fn rotation(aa: f64, bb: f64, ab: f64) -> (f64, f64) {
     (c, c * t)
 }
 
-/// Eigenvalues and eigenvectors of a symmetric `dim x dim` matrix, row-major, by cyclic Jacobi; largest value
-/// first.
+/// Eigenvalues and eigenvectors of a symmetric `dim x dim` matrix, row-major; largest value first. Good to the last
+/// bits of the largest value: small ones are no better than that.
 pub fn symmetric_eigen(dim: usize, a: &[f64]) -> Vec<Direction> {
-    let mut a = a.to_vec();
-    // Rows of `v` are the eigenvectors: rotating rows keeps memory access straight.
-    let mut v = vec![0.0; dim * dim];
-    for i in 0..dim {
-        v[i * dim + i] = 1.0;
-    }
-    let scale: f64 = a.iter().map(|x| x * x).sum::<f64>().sqrt();
-    for _ in 0..JACOBI_SWEEPS_MAX {
-        let mut rotated = false;
-        for i in 0..dim {
-            for j in i + 1..dim {
-                let off = a[i * dim + j];
-                if off.abs() <= JACOBI_TOLERANCE * scale / dim as f64 {
-                    continue;
-                }
-                rotated = true;
-                let (c, s) = rotation(a[i * dim + i], a[j * dim + j], off);
-                for k in 0..dim {
-                    let (x, y) = (a[k * dim + i], a[k * dim + j]);
-                    a[k * dim + i] = c * x - s * y;
-                    a[k * dim + j] = s * x + c * y;
-                }
-                rotate_rows(&mut a, dim, i, j, c, s);
-                rotate_rows(&mut v, dim, i, j, c, s);
-            }
-        }
-        if !rotated {
-            break;
-        }
-    }
-    let mut found: Vec<Direction> = (0..dim)
-        .map(|i| Direction { value: a[i * dim + i], unit: v[i * dim..(i + 1) * dim].to_vec() })
-        .collect();
+    let (mut band, mut vectors) = tridiagonal(dim, a);
+    band.diagonalise(&mut vectors);
+    let vectors = vectors.chunks_exact(dim.max(1)).map(<[f64]>::to_vec);
+    let mut found: Vec<Direction> =
+        band.diagonal.iter().zip(vectors).map(|(v, unit)| Direction { value: *v, unit }).collect();
     found.sort_by(|x, y| y.value.total_cmp(&x.value));
     found
+}
+
+/// A symmetric matrix with nothing but the diagonal and its neighbours.
+struct Tridiagonal {
+    diagonal: Vec<f64>,
+    /// One less than the diagonal.
+    beside: Vec<f64>,
+}
+
+/// Householder's reduction: `A = Q T Q^T`; gives T and the rows of `Q^T` (Golub and Van Loan, section 8.3.1).
+fn tridiagonal(dim: usize, a: &[f64]) -> (Tridiagonal, Vec<f64>) {
+    let mut a = a.to_vec();
+    let mut beside = vec![0.0; dim.saturating_sub(1)];
+    // The reflections, each from the row on that it begins at; none where nothing was to be done.
+    let mut reflections: Vec<Option<(usize, Vec<f64>)>> = Vec::new();
+    for k in 0..dim.saturating_sub(1) {
+        let from = k + 1;
+        let mut v: Vec<f64> = a[k * dim + from..(k + 1) * dim].to_vec();
+        let length = dot(&v, &v).sqrt();
+        let rest = dot(&v[1..], &v[1..]);
+        if rest == 0.0 || length == 0.0 {
+            beside[k] = v[0];
+            reflections.push(None);
+            continue;
+        }
+        // Away from the first coordinate: no cancellation.
+        let image = if v[0] > 0.0 { -length } else { length };
+        beside[k] = image;
+        v[0] -= image;
+        let unit = (v[0] * v[0] + rest).sqrt();
+        v.iter_mut().for_each(|x| *x /= unit);
+        // The block below is reflected from both sides: A - v w^T - w v^T.
+        let block = |i: usize| (from + i) * dim + from..(from + i + 1) * dim;
+        let mut w: Vec<f64> = (0..v.len()).map(|i| 2.0 * dot(&a[block(i)], &v)).collect();
+        let share = dot(&w, &v);
+        w.iter_mut().zip(&v).for_each(|(w, v)| *w -= share * v);
+        for i in 0..v.len() {
+            let (vi, wi) = (v[i], w[i]);
+            let row = a[block(i)].iter_mut();
+            row.zip(v.iter().zip(&w)).for_each(|(x, (v, w))| *x -= vi * w + wi * v);
+        }
+        reflections.push(Some((from, v)));
+    }
+    let diagonal = (0..dim).map(|i| a[i * dim + i]).collect();
+    // Q is the reflections' product, the last next to the unit matrix; its transpose is built by rows.
+    let mut rows = vec![0.0; dim * dim];
+    (0..dim).for_each(|i| rows[i * dim + i] = 1.0);
+    for (from, v) in reflections.iter().rev().flatten() {
+        for row in rows[from * dim..].chunks_exact_mut(dim) {
+            let share = 2.0 * dot(&row[*from..], v);
+            row[*from..].iter_mut().zip(v).for_each(|(x, v)| *x -= share * v);
+        }
+    }
+    (Tridiagonal { diagonal, beside }, rows)
+}
+
+impl Tridiagonal {
+    /// Turns the plane of neighbouring coordinates until nothing is left beside the diagonal, and the rows of `vectors`
+    /// with it (the implicit QR algorithm, ibid. 8.3.5).
+    fn diagonalise(&mut self, vectors: &mut [f64]) {
+        let dim = self.diagonal.len();
+        let squares = |v: &[f64]| dot(v, v);
+        let scale = (squares(&self.diagonal) + 2.0 * squares(&self.beside)).sqrt();
+        let nothing = EIGEN_TOLERANCE * scale;
+        let mut last = dim.saturating_sub(1);
+        for _ in 0..EIGEN_STEPS_MAX * dim {
+            while last > 0 && self.beside[last - 1].abs() <= nothing {
+                last -= 1;
+            }
+            if last == 0 {
+                return;
+            }
+            let split = self.beside[..last].iter().rposition(|e| e.abs() <= nothing);
+            self.step(split.map_or(0, |at| at + 1), last, vectors);
+        }
+    }
+
+    /// One step with Wilkinson's shift on the block from `first` to `last`, in which nothing beside the diagonal is 0.
+    fn step(&mut self, first: usize, last: usize, vectors: &mut [f64]) {
+        let Tridiagonal { diagonal: d, beside: e } = self;
+        let dim = d.len();
+        let half = (d[last - 1] - d[last]) / 2.0;
+        let corner = e[last - 1];
+        let away = if half < 0.0 { -half.hypot(corner) } else { half.hypot(corner) };
+        let shift = d[last] - corner * corner / (half + away);
+        let (mut x, mut z) = (d[first] - shift, e[first]);
+        for k in first..last {
+            let length = x.hypot(z);
+            if length == 0.0 {
+                return;
+            }
+            let (c, s) = (x / length, z / length);
+            if k > first {
+                e[k - 1] = length;
+            }
+            let (upper, lower, between) = (d[k], d[k + 1], e[k]);
+            let cross = 2.0 * c * s * between;
+            d[k] = c * c * upper + cross + s * s * lower;
+            d[k + 1] = s * s * upper - cross + c * c * lower;
+            e[k] = c * s * (lower - upper) + (c * c - s * s) * between;
+            if k + 1 < last {
+                (x, z) = (e[k], s * e[k + 1]);
+                e[k + 1] *= c;
+            }
+            rotate_rows(vectors, dim, k, k + 1, c, -s);
+        }
+    }
 }
 
 fn rotate_rows(m: &mut [f64], dim: usize, i: usize, j: usize, c: f64, s: f64) {
@@ -238,6 +321,36 @@ mod tests {
         }
         for (x, y) in a.iter().zip(&back) {
             assert!((x - y).abs() < 1e-12, "{x} vs {y}");
+        }
+    }
+
+    /// Sizes of every kind, degenerate ones, and values that are apart by fifteen decimals.
+    #[test]
+    fn eigen_of_many_matrices() {
+        let mut next = noise(5);
+        for dim in (1..12).chain([40, 88]) {
+            for rank in [0, 1, dim / 2, dim, 2 * dim] {
+                let mut a = vec![0.0; dim * dim];
+                for i in 0..rank {
+                    let e: Vec<f64> = (0..dim).map(|_| next()).collect();
+                    add_outer(&mut a, &e, 10f64.powi(-(i as i32 % 16)));
+                }
+                // Values that come several times.
+                (0..dim).filter(|_| rank == 1).for_each(|i| a[i * dim + i] += 0.5);
+                let found = symmetric_eigen(dim, &a);
+                assert_eq!(found.len(), dim);
+                let scale = a.iter().map(|x| x * x).sum::<f64>().sqrt();
+                for (i, d) in found.iter().enumerate() {
+                    for (row, &u) in a.chunks_exact(dim).zip(&d.unit) {
+                        let off = dot(row, &d.unit) - d.value * u;
+                        assert!(off.abs() <= 1e-13 * scale, "{dim} {rank}: {off}");
+                    }
+                    for (j, other) in found.iter().enumerate() {
+                        let want = f64::from(u8::from(i == j));
+                        assert!((dot(&d.unit, &other.unit) - want).abs() < 1e-13, "{dim} {rank}");
+                    }
+                }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::linalg::{Direction, symmetric_eigen};
 use super::position::Covariance;
+use crate::engine::tract::patches::Projection;
 
 /// Directions of the shared covariance that are kept; the rest is averaged into lambda.
 pub const POSITION_RANK_MAX: usize = 16;
@@ -19,8 +20,8 @@ pub(super) struct Shape {
 /// Multiplies by `sqrt(lambda) Lambda_n^(-1/2)`.
 #[derive(Debug, Clone)]
 pub(super) enum Whitener {
-    /// `x - V diag(gain) V^T x`; rows of `directions` are the columns of V.
-    LowRank { directions: Vec<f32>, gains: Vec<f32> },
+    /// `x - V diag(gain) V^T x`.
+    LowRank(Projection),
     /// One factor per dimension.
     Diagonal(Vec<f32>),
 }
@@ -58,7 +59,9 @@ impl Shape {
             found.iter().map(|d| (1.0 - (lambda / (lambda + above(d))).sqrt()) as f32).collect();
         let logdet = dim as f64 * lambda.ln()
             + found.iter().map(|d| (above(d) / lambda).ln_1p()).sum::<f64>();
-        let directions = found.iter().flat_map(|d| d.unit.iter().map(|u| *u as f32)).collect();
-        Self { lambda, whitener: Whitener::LowRank { directions, gains }, logdet }
+        let directions: Vec<f32> =
+            found.iter().flat_map(|d| d.unit.iter().map(|u| *u as f32)).collect();
+        let projection = Projection::new(dim, &directions, &gains);
+        Self { lambda, whitener: Whitener::LowRank(projection), logdet }
     }
 }

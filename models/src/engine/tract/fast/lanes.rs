@@ -25,6 +25,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn min(self, other: Self) -> Self;
+    /// `yes` where `self < than`, `no` elsewhere, and where one of both is no number.
+    unsafe fn if_less(self, than: Self, yes: Self, no: Self) -> Self;
     /// `self * by + plus`, rounded once where the set can.
     unsafe fn mul_add(self, by: Self, plus: Self) -> Self;
     /// Rounded to the nearest whole number; |self| < 2^22.
@@ -115,6 +117,11 @@ impl Lanes for Plain {
     }
 
     #[inline(always)]
+    unsafe fn if_less(self, than: Plain, yes: Plain, no: Plain) -> Plain {
+        Plain(std::array::from_fn(|i| if self.0[i] < than.0[i] { yes.0[i] } else { no.0[i] }))
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, by: Plain, plus: Plain) -> Plain {
         // Without the instruction, a fused product would be a call into the C library.
         Plain(std::array::from_fn(|i| self.0[i] * by.0[i] + plus.0[i]))
@@ -199,6 +206,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn if_less(self, than: Self, yes: Self, no: Self) -> Self {
+            let less = unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, than.0) };
+            Self(unsafe { _mm512_mask_blend_ps(less, no.0, yes.0) })
+        }
+
+        #[inline(always)]
         unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
             Self(unsafe { _mm512_fmadd_ps(self.0, by.0, plus.0) })
         }
@@ -262,6 +275,12 @@ mod x86 {
         #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {
             Self(unsafe { _mm_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn if_less(self, than: Self, yes: Self, no: Self) -> Self {
+            let less = unsafe { _mm_cmplt_ps(self.0, than.0) };
+            Self(unsafe { _mm_or_ps(_mm_and_ps(less, yes.0), _mm_andnot_ps(less, no.0)) })
         }
 
         #[inline(always)]
@@ -336,6 +355,12 @@ mod x86 {
         #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {
             Self(unsafe { _mm256_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn if_less(self, than: Self, yes: Self, no: Self) -> Self {
+            let less = unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, than.0) };
+            Self(unsafe { _mm256_blendv_ps(no.0, yes.0, less) })
         }
 
         #[inline(always)]
@@ -430,6 +455,11 @@ mod arm {
         #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {
             Self(unsafe { vminq_f32(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn if_less(self, than: Self, yes: Self, no: Self) -> Self {
+            Self(unsafe { vbslq_f32(vcltq_f32(self.0, than.0), yes.0, no.0) })
         }
 
         #[inline(always)]
