@@ -10,6 +10,7 @@ use touchstone_models::recipe::{PROMPTS_MAX, Registration, SMALLEST_DEFECT_PX_MA
 use touchstone_models::tiling::TileChoice;
 use touchstone_models::verdict::{FALSE_REJECT_PPM_MAX, FALSE_REJECT_PPM_MIN};
 
+use crate::line::JUDGED_AT_ONCE_MAX;
 use crate::store::Selector;
 
 /// Most parts of one `demo`.
@@ -327,6 +328,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,
+    /// Parts judged at once: with 2 the next one is encoded while this one is decided on
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=JUDGED_AT_ONCE_MAX as i64))]
+    pub parts_at_once: u32,
     /// Pictures of good parts taught beforehand
     #[arg(long, value_name = "K", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=PROMPTS_MAX as i64))]

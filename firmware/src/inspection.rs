@@ -6,7 +6,7 @@ use std::time::Instant;
 use log::Level;
 use touchstone_board::command::Source;
 use touchstone_board::{Frame, Timestamp};
-use touchstone_models::inspector::{Inspection, Inspector};
+use touchstone_models::inspector::{Back, Front, Inspection, Inspector};
 use touchstone_models::picture::Picture;
 use touchstone_models::verdict::{Decision, LatencyRecord, PoseRecord, Reason, VerdictRecord};
 
@@ -16,6 +16,16 @@ use crate::line::{BACKLOG_MAX, Event, LineConfig, Outcome, PartId, Verdict, Why}
 pub trait Judge: Send {
     /// Judges one picture.
     fn judge(&mut self, picture: &Picture) -> Inspection;
+
+    /// Both halves of what judges, to judge two pictures at once; `None` where it has no halves.
+    fn halves(&mut self) -> Option<(Front<'_>, Back<'_>)> {
+        None
+    }
+
+    /// What it judges by, for the log.
+    fn recipe(&self) -> &str {
+        ""
+    }
 
     /// Judges by another recipe from now on. May take seconds.
     ///
@@ -103,6 +113,10 @@ pub struct Activated {
 impl Judge for Inspector {
     fn judge(&mut self, picture: &Picture) -> Inspection {
         self.inspect(picture)
+    }
+
+    fn halves(&mut self) -> Option<(Front<'_>, Back<'_>)> {
+        Some(Inspector::halves(self))
     }
 
     fn acknowledge(&mut self) {

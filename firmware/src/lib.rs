@@ -7,6 +7,7 @@
 //! - [`commands`]: what the command line ([`cli`]) can ask for.
 //! - [`overlay`], [`report`], [`serve`]: pictures and pages for people.
 
+pub mod abreast;
 pub mod actuators;
 pub mod archive;
 pub mod cli;

@@ -129,6 +129,8 @@ pub struct Setup {
     pub sound: bool,
     /// How a recipe that comes in fares.
     pub lamp: Lamp,
+    /// Parts that the judge takes at once, see [`crate::abreast`].
+    pub judged_at_once: usize,
 }
 
 /// What became of a warning of drift.
@@ -190,12 +192,22 @@ pub fn run(
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
     let (work, jobs) = sync_channel(BACKLOG_MAX);
     let quit = Arc::new(AtomicBool::new(false));
-    let Setup { camera, outputs, source, inputs, requests, feeder, teach_from, sound, lamp } =
-        setup;
-    let mut line = Line::new(config);
+    let Setup {
+        camera,
+        outputs,
+        source,
+        inputs,
+        requests,
+        feeder,
+        teach_from,
+        sound,
+        lamp,
+        judged_at_once,
+    } = setup;
+    let mut line = Line::new(config).judging_at_once(judged_at_once);
     let mut threads = vec![spawn("judge", {
         let messages = messages.clone();
-        move || judge_all(judge, &jobs, &messages)
+        move || judge_all(judge, judged_at_once, jobs, &messages)
     })?];
     if let Some(inputs) = inputs {
         let ear = attend(inputs, matches!(source, Source::Inputs), &mut line)?;

@@ -19,7 +19,7 @@ use crate::exit::Failure;
 use crate::inspection::Names;
 
 /// Threads used unless told otherwise; one picture gains little from more.
-const THREADS_DEFAULT_MAX: usize = 4;
+pub const THREADS_DEFAULT_MAX: usize = 4;
 
 /// A model package and its network, loaded.
 pub struct Loaded {
@@ -159,6 +159,7 @@ pub fn inspect_failure(error: InspectError) -> Failure {
         | InspectError::Elsewhere(_)
         | InspectError::FurtherTiles { .. } => Failure::usage(error),
         InspectError::Model(_)
+        | InspectError::Incomplete
         | InspectError::Prompt { .. }
         | InspectError::Posterior(_)
         | InspectError::Calibration(_) => Failure::hardware(error),

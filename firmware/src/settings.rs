@@ -1,6 +1,7 @@
 //! `touchstone.toml`: what a line is made of, read once and checked whole.
 
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -14,7 +15,8 @@ use touchstone_models::recipe::LineTiming;
 
 use crate::cli::ModelArgs;
 use crate::exit::Failure;
-use crate::line::{LineConfig, LineTimes};
+use crate::line::{JUDGED_AT_ONCE_MAX, LineConfig, LineTimes};
+use crate::session::THREADS_DEFAULT_MAX;
 use crate::store::{KEEP, KEEP_DEFAULT, Store};
 
 /// Most bytes a configuration may have.
@@ -34,6 +36,7 @@ struct RunTable {
     model: Option<String>,
     engine: Option<String>,
     threads: Option<usize>,
+    parts_at_once: Option<usize>,
     log: Option<LogLevel>,
     output: Option<OutputTable>,
     trigger: Option<TriggerTable>,
@@ -142,6 +145,8 @@ pub struct RunConfig {
     pub recipes: Option<StoreConfig>,
     /// Model, engine and threads, as on the command line.
     pub model: ModelArgs,
+    /// Parts that are judged at once, see [`crate::abreast`].
+    pub parts_at_once: usize,
     /// Where results are kept.
     pub output: Option<OutputConfig>,
     /// Time between two triggers of a board that has none.
@@ -239,7 +244,10 @@ fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
             LogLevel::Trace => log::LevelFilter::Trace,
         }));
     }
+    let cores = available_parallelism().map_or(1, usize::from);
+    let parts_at_once = parts_at_once(table.parts_at_once, cores)?;
     Ok(RunConfig {
+        parts_at_once,
         board,
         board_file,
         recipe,
@@ -251,13 +259,29 @@ fn parse(text: &str, folder: &Path) -> Result<RunConfig, String> {
                 false => m,
             }),
             engine: table.engine.unwrap_or_else(|| "tract".to_owned()),
-            threads: table.threads,
+            // One core is the second part's.
+            threads: table
+                .threads
+                .or_else(|| (parts_at_once > 1).then(|| (cores - 1).clamp(1, THREADS_DEFAULT_MAX))),
         },
         output,
         every: table.trigger.map(|t| Duration::from_millis(u64::from(t.every_ms))),
         times: table.line,
     })
 }
+
+/// Parts that are judged at once: as asked, or as many as the cores are enough for.
+fn parts_at_once(asked: Option<usize>, cores: usize) -> Result<usize, String> {
+    match asked {
+        None if cores >= CORES_FOR_TWO_PARTS => Ok(JUDGED_AT_ONCE_MAX),
+        None => Ok(1),
+        Some(parts) if (1..=JUDGED_AT_ONCE_MAX).contains(&parts) => Ok(parts),
+        Some(parts) => Err(format!("parts_at_once is {parts}; it is 1 or {JUDGED_AT_ONCE_MAX}")),
+    }
+}
+
+/// With so many cores two parts are judged at once: fewer are better spent on making one part faster.
+const CORES_FOR_TWO_PARTS: usize = 4;
 
 /// Least and most minutes between two golden tests.
 const GOLDEN_EVERY_MIN: std::ops::RangeInclusive<u32> = 1..=10_080;
@@ -425,6 +449,7 @@ mod tests {
             "model",
             "engine",
             "threads",
+            "parts_at_once",
             "log",
             "dir",
             "rejects_kept",

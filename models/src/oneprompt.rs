@@ -24,16 +24,29 @@ pub const IMAGE_INPUT: &str = "image";
 /// A loaded model.
 pub struct OnePrompt {
     card: ModelCard,
-    encode: Box<dyn Graph>,
-    segment: Box<dyn Graph>,
+    encoder: Encoder,
+    comparer: Comparer,
+}
+
+/// The half of a model that looks at one picture.
+pub(crate) struct Encoder {
+    graph: Box<dyn Graph>,
     preprocessor: Preprocessor,
     image: Tensor,
     layout: Arc<FeatureLayout>,
-    segment_inputs: Vec<(Side, usize)>,
+}
+
+/// The half of a model that compares two pictures' features.
+pub(crate) struct Comparer {
+    graph: Box<dyn Graph>,
+    layout: Arc<FeatureLayout>,
+    inputs: Vec<(Side, usize)>,
     map_index: usize,
     map_size: (u32, u32),
     nearest_index: usize,
     nearest_size: (u32, u32),
+    /// In the place of inputs that the graph has not.
+    none: Tensor,
 }
 
 /// Features of a picture, and how long they took.
@@ -97,19 +110,29 @@ impl OnePrompt {
             [_, _, rows, columns] => Ok((columns as u32, rows as u32)),
             _ => Err(missing(name)),
         };
-        Ok(OnePrompt {
-            card: card.clone(),
-            encode,
-            segment,
+        let layout = Arc::new(FeatureLayout::new(card)?);
+        let encoder = Encoder {
+            graph: encode,
             preprocessor: Preprocessor::new(&card.input),
             image: Tensor::zeros(&input_shape(card)),
-            layout: Arc::new(FeatureLayout::new(card)?),
-            segment_inputs: card.segment_inputs()?.iter().map(|i| (i.side, i.index)).collect(),
+            layout: layout.clone(),
+        };
+        let comparer = Comparer {
+            graph: segment,
+            layout,
+            inputs: card.segment_inputs()?.iter().map(|i| (i.side, i.index)).collect(),
             map_index,
             map_size: size(map_index, MAP_OUTPUT)?,
             nearest_size: size(nearest_index, NEAREST_OUTPUT)?,
             nearest_index,
-        })
+            none: Tensor::default(),
+        };
+        Ok(OnePrompt { card: card.clone(), encoder, comparer })
+    }
+
+    /// Both halves, for two pictures at once.
+    pub(crate) fn halves(&mut self) -> (&ModelCard, &mut Encoder, &mut Comparer) {
+        (&self.card, &mut self.encoder, &mut self.comparer)
     }
 
     /// The model card: scoring reads its fusion constants and calibration.
@@ -119,28 +142,27 @@ impl OnePrompt {
 
     /// Width and height of the encoder's input.
     pub fn input_size(&self) -> (u32, u32) {
-        let [_, _, height, width] = self.preprocessor.shape();
-        (width as u32, height as u32)
+        self.encoder.input_size()
     }
 
     /// Columns and rows of the change map.
     pub fn map_size(&self) -> (u32, u32) {
-        self.map_size
+        self.comparer.map_size
     }
 
     /// Columns and rows of the nearest-neighbour map.
     pub fn nearest_size(&self) -> (u32, u32) {
-        self.nearest_size
+        self.comparer.nearest_size
     }
 
     /// Columns and rows of the patch grid.
     pub fn grid(&self) -> (u32, u32) {
-        self.layout.grid
+        self.encoder.layout.grid
     }
 
     /// How features are laid out; for making [`Features`] by hand.
     pub fn layout(&self) -> &Arc<FeatureLayout> {
-        &self.layout
+        &self.encoder.layout
     }
 
     /// Features of a whole picture: resize, normalise, run.
@@ -156,42 +178,16 @@ impl OnePrompt {
         region: Option<Rect>,
         map: Option<&Affine>,
     ) -> Result<Encoded, ModelError> {
-        let loaded_us = self.load_picture(picture, region, Tiles::ONE, map)?;
-        let mut encoded = self.encode_tile(0)?;
+        let loaded_us = self.encoder.load(picture, region, Tiles::ONE, map)?;
+        let mut encoded = self.encoder.tile(0)?;
         encoded.preprocess_us += loaded_us;
         Ok(encoded)
     }
 
-    /// Takes a picture in for [`OnePrompt::encode_tile`], see [`Preprocessor::load`]; gives the time in
-    /// microseconds.
-    pub fn load_picture(
-        &mut self,
-        picture: &Picture,
-        region: Option<Rect>,
-        tiles: Tiles,
-        map: Option<&Affine>,
-    ) -> Result<u64, ModelError> {
-        let start = Instant::now();
-        self.preprocessor.load(picture, region, tiles, map)?;
-        Ok(micros_since(start))
-    }
-
-    /// Features of one tile of the picture that was taken in last.
-    pub fn encode_tile(&mut self, index: usize) -> Result<Encoded, ModelError> {
-        let start = Instant::now();
-        self.preprocessor.tile(index, &mut self.image);
-        let preprocess_us = micros_since(start);
-        let start = Instant::now();
-        let tensors = self.encode.run(&[&self.image])?;
-        let encode_us = micros_since(start);
-        let features = Features::new(self.layout.clone(), tensors)?;
-        Ok(Encoded { features, preprocess_us, encode_us })
-    }
-
     /// Features of a tensor that is already normalised, `[1, 3, height, width]`.
     pub fn encode_tensor(&mut self, image: &Tensor) -> Result<Features, ModelError> {
-        let tensors = self.encode.run(&[image])?;
-        Features::new(self.layout.clone(), tensors)
+        let tensors = self.encoder.graph.run(&[image])?;
+        Features::new(self.encoder.layout.clone(), tensors)
     }
 
     /// How long each operator takes for one picture beside one prompt: of the encode graph, then of the
@@ -202,16 +198,10 @@ impl OnePrompt {
         prompt: &Features,
     ) -> Result<[Vec<OperatorTime>; 2], ModelError> {
         let features = self.encode(query)?;
-        let encode = self.encode.profile(&[&self.image])?;
-        let inputs: Vec<&Tensor> = self
-            .segment_inputs
-            .iter()
-            .map(|&(side, index)| match side {
-                Side::Query => &features.tensors[index],
-                Side::Prompt => &prompt.tensors[index],
-            })
-            .collect();
-        let segment = self.segment.profile(&inputs)?;
+        let encode = self.encoder.graph.profile(&[&self.encoder.image])?;
+        let Comparer { graph, inputs, none, .. } = &mut self.comparer;
+        let lined_up = line_up(inputs, [&features, prompt], none);
+        let segment = graph.profile(&lined_up[..inputs.len()])?;
         Ok([encode, segment])
     }
 
@@ -226,26 +216,80 @@ impl OnePrompt {
         query: &Features,
         prompt: &Features,
     ) -> Result<Segmentation, ModelError> {
+        self.comparer.segment(query, prompt)
+    }
+}
+
+impl Encoder {
+    /// Width and height of the graph's input.
+    pub fn input_size(&self) -> (u32, u32) {
+        let [_, _, height, width] = self.preprocessor.shape();
+        (width as u32, height as u32)
+    }
+
+    /// Takes a picture in for [`Encoder::tile`], see [`Preprocessor::load`]; gives the time in microseconds.
+    pub fn load(
+        &mut self,
+        picture: &Picture,
+        region: Option<Rect>,
+        tiles: Tiles,
+        map: Option<&Affine>,
+    ) -> Result<u64, ModelError> {
+        let start = Instant::now();
+        self.preprocessor.load(picture, region, tiles, map)?;
+        Ok(micros_since(start))
+    }
+
+    /// Features of one tile of the picture that was taken in last.
+    pub fn tile(&mut self, index: usize) -> Result<Encoded, ModelError> {
+        let start = Instant::now();
+        self.preprocessor.tile(index, &mut self.image);
+        let preprocess_us = micros_since(start);
+        let start = Instant::now();
+        let tensors = self.graph.run(&[&self.image])?;
+        let encode_us = micros_since(start);
+        let features = Features::new(self.layout.clone(), tensors)?;
+        Ok(Encoded { features, preprocess_us, encode_us })
+    }
+}
+
+impl Comparer {
+    /// [`OnePrompt::segment_full`].
+    pub fn segment(
+        &mut self,
+        query: &Features,
+        prompt: &Features,
+    ) -> Result<Segmentation, ModelError> {
         for features in [query, prompt] {
             if features.layout != self.layout && *features.layout != *self.layout {
                 return Err(ModelError::OtherModel);
             }
         }
         let start = Instant::now();
-        // On the stack, because the frame loop allocates nothing of its own.
-        let mut inputs: [&Tensor; GRAPH_TENSORS_MAX] = [&self.image; GRAPH_TENSORS_MAX];
-        for (slot, &(side, index)) in inputs.iter_mut().zip(&self.segment_inputs) {
-            *slot = match side {
-                Side::Query => &query.tensors[index],
-                Side::Prompt => &prompt.tensors[index],
-            };
-        }
-        let mut outputs = self.segment.run(&inputs[..self.segment_inputs.len()])?;
+        let lined_up = line_up(&self.inputs, [query, prompt], &self.none);
+        let mut outputs = self.graph.run(&lined_up[..self.inputs.len()])?;
         let segment_us = micros_since(start);
         let change = take_map(&mut outputs, self.map_index, MAP_OUTPUT)?;
         let nearest = take_map(&mut outputs, self.nearest_index, NEAREST_OUTPUT)?;
         Ok(Segmentation { change, nearest, segment_us })
     }
+}
+
+/// The inputs of a segment graph and, behind them, `none`. On the stack, because the frame loop allocates nothing of its
+/// own.
+fn line_up<'a>(
+    inputs: &[(Side, usize)],
+    [query, prompt]: [&'a Features; 2],
+    none: &'a Tensor,
+) -> [&'a Tensor; GRAPH_TENSORS_MAX] {
+    let mut lined_up = [none; GRAPH_TENSORS_MAX];
+    for (slot, &(side, index)) in lined_up.iter_mut().zip(inputs) {
+        *slot = match side {
+            Side::Query => &query.tensors[index],
+            Side::Prompt => &prompt.tensors[index],
+        };
+    }
+    lined_up
 }
 
 fn input_shape(card: &ModelCard) -> [usize; 4] {

@@ -48,6 +48,7 @@ pub fn run(args: &RunArgs) -> Ended {
     let config = settings::open(&args.config)?;
     let archive = config.output.as_ref().map(Archive::open).transpose()?;
     let (board, every, folder) = (config.board.clone(), config.every, config.recipe.clone());
+    let judged_at_once = config.parts_at_once;
     let recipes = config.recipes.clone();
     let (mut judge, active) = Bench::open(config)?;
     if args.check {
@@ -127,6 +128,7 @@ pub fn run(args: &RunArgs) -> Ended {
                 teach_from,
                 sound: judge.is_sound(),
                 lamp,
+                judged_at_once,
             };
             real_line::run(setup, line, Box::new(judge), &mut observer, parts_max, &stop)?
         }

@@ -118,13 +118,14 @@ impl Line {
     }
 
     pub(super) fn due_judge(&mut self) -> Option<Action> {
-        if self.judging.is_some() {
+        if self.judging.len() >= self.judged_at_once {
             return None;
         }
         let index = self.parts.iter().position(|p| matches!(p.stage, Stage::Held))?;
         let id = self.parts.get(index)?.id;
         self.step(index, Input::JudgeAsked);
-        self.judging = Some(id);
+        // There is room: less than the most are being judged.
+        self.judging.push(id).ok()?;
         Some(Action::Judge { part: id })
     }
 }

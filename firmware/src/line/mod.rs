@@ -79,7 +79,7 @@ pub use counters::Counters;
 pub use event::{Action, Event, FOREVER};
 pub use flow::STILL_EDGES_MAX;
 pub use part::{Outcome, PartId, Verdict, Why};
-pub use times::{BACKLOG_MAX, ConfigError, LineTimes};
+pub use times::{BACKLOG_MAX, ConfigError, JUDGED_AT_ONCE_MAX, LineTimes};
 pub use trace::{TRACE_LEN, Trace};
 
 use belt::Belt;
@@ -136,8 +136,10 @@ pub struct Line {
     parts: Deque<Part, PARTS_IN_FLIGHT_MAX>,
     spill: Option<Spill>,
     belt: Belt,
-    /// The part that the judge is busy with; it may already be late.
-    judging: Option<PartId>,
+    /// The parts that the judge is busy with; they may already be late.
+    judging: heapless::Vec<PartId, JUDGED_AT_ONCE_MAX>,
+    /// How many it takes at once.
+    judged_at_once: usize,
     pulse: Option<Pulse>,
     last_trigger: Option<Timestamp>,
     /// Where the foremost trigger was; by counts only.
@@ -167,7 +169,8 @@ impl Line {
             parts: Deque::new(),
             spill: None,
             belt: Belt::new(),
-            judging: None,
+            judging: heapless::Vec::new(),
+            judged_at_once: 1,
             pulse: None,
             last_trigger: None,
             last_place: None,
@@ -252,6 +255,12 @@ impl Line {
         &self.config
     }
 
+    /// The same with a judge that takes so many parts at once, from 1 to [`JUDGED_AT_ONCE_MAX`].
+    pub fn judging_at_once(mut self, parts: usize) -> Self {
+        self.judged_at_once = parts.clamp(1, JUDGED_AT_ONCE_MAX);
+        self
+    }
+
     /// Takes note of `event`, which the shell learned of at `now`.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
         self.advance(now);
@@ -262,9 +271,7 @@ impl Line {
             Event::FrameReady { part, exposed_at } => self.frame(part, exposed_at),
             Event::FrameMissing { part } => self.feed(part, Input::FrameLost),
             Event::Judged { part, verdict } => {
-                if self.judging == Some(part) {
-                    self.judging = None;
-                }
+                self.judging.retain(|judged| *judged != part);
                 self.feed(part, Input::from(verdict));
             }
             Event::Interlock { closed } => self.interlock_closed = closed,

@@ -9,6 +9,9 @@ use super::PARTS_IN_FLIGHT_MAX;
 /// Most parts that may wait for a verdict; each holds a frame in memory.
 pub const BACKLOG_MAX: usize = 32;
 
+/// Parts that a judge may be at, at most: one in each half of it.
+pub const JUDGED_AT_ONCE_MAX: usize = 2;
+
 /// No time on a line is longer; keeps every sum far from overflow.
 pub(super) const TIME_MS_MAX: u32 = 600_000;
 /// No way on a line is longer.

@@ -102,6 +102,7 @@ fn setup(camera: impl Camera + 'static, wires: &Wires, source: Source) -> Setup 
         teach_from: Vec::new(),
         sound: true,
         lamp: Lamp::default(),
+        judged_at_once: 1,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -9,9 +10,14 @@ use log::{info, warn};
 use touchstone_board::command::Request;
 use touchstone_board::{Camera, CameraError, Frame, IoError, Timestamp, Trigger, TriggerEdge};
 
+use touchstone_models::inspector::{Back, Front, Inspection};
+use touchstone_models::picture::Picture;
+
 use super::sight::{Look, Sight};
 use super::{Job, Message, NAP, Order};
+use crate::abreast::judge_abreast;
 use crate::inspection::{Judge, judge_timed};
+use crate::line::PartId;
 
 /// A camera without trigger is asked for its next frame for this long.
 const FREE_FRAME_TIMEOUT: Duration = Duration::from_millis(500);
@@ -191,19 +197,39 @@ impl Drop for Farewell<'_> {
     }
 }
 
-/// Judges what it is given, one after the other, and changes the recipe in
-/// between: building it takes seconds, and only the judge may wait for it.
+/// Judges what it is given, in its order, and changes the recipe in between: building it takes seconds, and only the
+/// judge may wait for it. Up to `at_once` parts are looked at together.
 pub(super) fn judge_all(
     mut judge: Box<dyn Judge>,
-    jobs: &Receiver<Job>,
+    at_once: usize,
+    jobs: Receiver<Job>,
     told: &SyncSender<Message>,
 ) {
     let _farewell = Farewell(told);
-    while let Ok(job) = jobs.recv() {
+    let jobs = Mutex::new(jobs);
+    let mut left = None;
+    loop {
+        let Some(job) = left.take().or_else(|| lock(&jobs).recv().ok()) else { return };
         let message = match job {
             Job::Judge(part, frame) => {
-                let (inspection, judge_us) = judge_timed(judge.as_mut(), &frame);
-                Message::Judged(part, frame, Box::new(inspection), judge_us)
+                let recipe = judge.recipe().to_owned();
+                let halves = judge.halves().filter(|_| at_once > 1);
+                match halves {
+                    None => {
+                        let (inspection, judge_us) = judge_timed(judge.as_mut(), &frame);
+                        judged(&recipe, part, frame, inspection, judge_us)
+                    }
+                    Some(halves) => {
+                        let first = (part, frame);
+                        match judge_pairs(halves, first, (&jobs, told), &recipe) {
+                            Some(job) => {
+                                left = Some(job);
+                                continue;
+                            }
+                            None => return,
+                        }
+                    }
+                }
             }
             Job::Acknowledge => {
                 judge.acknowledge();
@@ -215,6 +241,59 @@ pub(super) fn judge_all(
             return;
         }
     }
+}
+
+/// Judges parts two at once, until there is something else to do; `None` where nobody asks or listens any more.
+fn judge_pairs(
+    halves: (Front<'_>, Back<'_>),
+    first: (PartId, Picture),
+    (jobs, told): (&Mutex<Receiver<Job>>, &SyncSender<Message>),
+    recipe: &str,
+) -> Option<Job> {
+    let (mut first, left) = (Some(first), Mutex::new(None));
+    let next = |gone: &AtomicBool| {
+        let mut job = first.take().map(|(part, frame)| Job::Judge(part, frame));
+        while job.is_none() && !gone.load(Ordering::Relaxed) {
+            job = match lock(jobs).recv_timeout(NAP) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            };
+        }
+        match job? {
+            Job::Judge(part, frame) => Some((part, frame)),
+            other => {
+                *lock(&left) = Some(other);
+                None
+            }
+        }
+    };
+    let done = |part, frame, inspection, judge_us| {
+        told.send(judged(recipe, part, frame, inspection, judge_us)).is_ok()
+    };
+    if let Err(error) = judge_abreast(halves, next, done) {
+        // The line would wait for the part's verdict.
+        panic!("no thread to judge two parts at once: {error}");
+    }
+    left.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn judged(
+    recipe: &str,
+    part: PartId,
+    frame: Picture,
+    inspection: Inspection,
+    judge_us: u64,
+) -> Message {
+    if let Some(drift) = inspection.drift {
+        warn!("{recipe}: {drift}");
+    }
+    Message::Judged(part, frame, Box::new(inspection), judge_us)
+}
+
+/// What a mutex holds; nothing of ours is left half done by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hands commands from outside on to the line, which has one thing to wait for.

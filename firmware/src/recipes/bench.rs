@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use log::{info, warn};
+use log::info;
 use touchstone_board::command::Source;
-use touchstone_models::inspector::{Inspection, Inspector, StageLatency};
+use touchstone_models::inspector::{Back, Front, Inspection, Inspector, StageLatency};
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::LineTiming;
 use touchstone_models::verdict::Reason;
@@ -181,11 +181,15 @@ impl Judge for Bench {
         let Some(inspector) = &mut self.inspector else {
             return Inspection::rejected(Reason::NoRecipe, StageLatency::default());
         };
-        let inspection = inspector.inspect(picture);
-        if let Some(drift) = inspection.drift {
-            warn!("{}: {drift}", self.recipe);
-        }
-        inspection
+        inspector.inspect(picture)
+    }
+
+    fn halves(&mut self) -> Option<(Front<'_>, Back<'_>)> {
+        self.inspector.as_mut().map(Inspector::halves)
+    }
+
+    fn recipe(&self) -> &str {
+        &self.recipe
     }
 
     fn acknowledge(&mut self) {

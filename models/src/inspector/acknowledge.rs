@@ -6,9 +6,9 @@ impl Inspector {
     /// Somebody has looked after a drift warning: the parts of now are what is normal, and a later drift is told again.
     /// Whether there was a warning; without one nothing is forgotten.
     pub fn acknowledge_drift(&mut self) -> bool {
-        let standing = self.drift.standing();
+        let standing = self.desk.drift.standing();
         if standing {
-            self.drift.reset();
+            self.desk.drift.reset();
         }
         standing
     }

@@ -44,11 +44,12 @@ pub fn choose_prompts(
     let first = *first.ok_or(InspectError::PromptCount { given: parts.len() })?;
     let mut locator = super::locator(first, settings)?;
     let mut signatures = Vec::with_capacity(parts.len());
+    let (_, encoder, _) = model.halves();
     for (index, part) in parts.iter().enumerate() {
         let place = place_part(index, part, first, settings, &mut locator)?;
         let encoded = place
-            .load(model, part, settings.region_of_interest, Tiles::ONE)
-            .and_then(|_| model.encode_tile(0))
+            .load(encoder, part, settings.region_of_interest, Tiles::ONE)
+            .and_then(|_| encoder.tile(0))
             .map_err(|error| InspectError::Prompt { index, error })?;
         signatures.push(signature(&encoded.features.patches()));
         progress();

@@ -7,7 +7,7 @@ use super::result::Statistics;
 use super::settings::{InspectError, Settings, fits};
 use crate::calibration::image_statistic;
 use crate::map::Map;
-use crate::oneprompt::{Features, ModelError, OnePrompt};
+use crate::oneprompt::{Encoder, Features, ModelError, OnePrompt};
 use crate::package::Laws;
 use crate::picture::{Picture, Rect};
 use crate::recipe::{IgnoreMask, Tiles};
@@ -45,16 +45,16 @@ impl Place {
         moved.then(|| self.pose.affine(columns as usize, rows as usize, self.aspect))
     }
 
-    /// Has the model take the picture in, cut into `tiles`; gives the time in microseconds.
+    /// Has the encoder take the picture in, cut into `tiles`; gives the time in microseconds.
     pub(super) fn load(
         &self,
-        model: &mut OnePrompt,
+        encoder: &mut Encoder,
         picture: &Picture,
         region: Option<Rect>,
         tiles: Tiles,
     ) -> Result<u64, ModelError> {
-        let map = self.map(Tiling::new(tiles, model.input_size()).canvas());
-        model.load_picture(picture, region, tiles, map.as_ref())
+        let map = self.map(Tiling::new(tiles, encoder.input_size()).canvas());
+        encoder.load(picture, region, tiles, map.as_ref())
     }
 
     /// Zeroes what this picture does not show of a tile's map.
@@ -174,7 +174,7 @@ pub(super) fn layers(tiles: Tiles) -> impl Iterator<Item = Tiles> + Clone {
 
 /// Encodes the tiles `cuts` of every prompt; per tile, its prompts.
 pub(super) fn encode_prompts(
-    model: &mut OnePrompt,
+    encoder: &mut Encoder,
     prompts: &[Picture],
     settings: &Settings,
     locator: &mut Option<Locator>,
@@ -185,10 +185,10 @@ pub(super) fn encode_prompts(
         let place = place_part(index, prompt, &prompts[0], settings, locator)?;
         let failed = |error| InspectError::Prompt { index, error };
         for layer in layers(settings.tiles) {
-            place.load(model, prompt, settings.region_of_interest, layer).map_err(failed)?;
+            place.load(encoder, prompt, settings.region_of_interest, layer).map_err(failed)?;
             let own = cuts.iter().zip(&mut tiles).filter(|(cut, _)| cut.tiling.tiles() == layer);
             for (cut, tile) in own {
-                let features = model.encode_tile(cut.index).map_err(failed)?.features;
+                let features = encoder.tile(cut.index).map_err(failed)?.features;
                 let unit = unit(features.pooled());
                 tile.push(EnrolledPrompt { features, unit, place });
             }

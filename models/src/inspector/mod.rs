@@ -8,9 +8,11 @@
 
 mod acknowledge;
 mod choose;
+mod desk;
 mod enrol;
 mod expected;
 mod habit;
+mod halves;
 mod maps;
 mod mask;
 mod result;
@@ -21,25 +23,24 @@ mod tile;
 
 pub use choose::{Choice, GOOD_PARTS_MAX, choose_prompts};
 pub use expected::Expected;
+pub use halves::{Back, Front, Seen};
 pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPT_TILES_MAX, PROMPTS_MAX, Settings};
 
 pub use crate::calibration::TAIL_PARTS_MIN;
-use crate::calibration::{logit, score_of};
-use crate::drift::DriftWatch;
+use crate::calibration::logit;
 use crate::engine::EngineError;
 use crate::image_posterior::{ImagePosterior, ImagePosteriorError};
-use crate::map::Map;
 use crate::oneprompt::{ModelError, OnePrompt};
-use crate::picture::{Picture, Rect};
-use crate::recipe::{FurtherGood, Registration, Tiles};
+use crate::picture::Picture;
+use crate::recipe::{FurtherGood, Registration};
 use crate::registration::Locator;
 use crate::tiling::Tiling;
-use crate::verdict::{Decision, FalseRejectRate, Reason, Region, Witness, WitnessReport, decide};
-use enrol::{Cut, Field, Place, encode_prompts, layers};
-use maps::{Joined, Workbench};
+use crate::verdict::{FalseRejectRate, Reason, Witness, WitnessReport};
+use desk::{Desk, Sight};
+use enrol::{Cut, Field, encode_prompts, layers};
 use std::time::Instant;
-use tile::{Look, Tile};
+use tile::Tile;
 
 /// Joint leave-one-out p-value below which a prompt is called suspicious. Far above usual reject
 /// rates: at teaching time a person looks, and a bad prompt spoils everything after it.
@@ -52,34 +53,16 @@ const STRANGERS_MAX_PART: usize = 10;
 pub const CLEAR_DEFECT_SCORE: f64 = 0.9;
 /// Most further good parts that [`Inspector::needs_more`] asks for.
 pub const NEEDS_MORE_MAX: usize = 1000;
-/// Share of the fused map's peak that outlines the region of a part which was rejected although
-/// its peak stays below the model card's level.
-const REGION_FALLBACK: f32 = 0.5;
 
 /// Inspects pictures of one product.
 pub struct Inspector {
     model: OnePrompt,
     field: Field,
     locator: Option<Locator>,
-    rate: FalseRejectRate,
-    smallest_px: u32,
-    grid: Tiles,
     registration: Registration,
-    /// Those that are not ignored as a whole.
-    tiles: Vec<Tile>,
-    drift: DriftWatch,
-    bench: Workbench,
-    // Empty between parts: only their memory is kept, because the frame loop allocates nothing of its own.
-    looks: Vec<Look>,
-    joined: Vec<Joined>,
-    places: Vec<WitnessReport>,
-}
-
-/// All tiles of one query, compared but not judged.
-#[derive(Clone)]
-struct Sight {
-    place: Place,
-    looks: Vec<Look>,
+    /// Of the desk's tiles, in their order.
+    cuts: Vec<Cut>,
+    desk: Desk,
 }
 
 impl Inspector {
@@ -111,7 +94,7 @@ impl Inspector {
         let share = rate.probability() / cuts.len() as f64;
         let laws = model.card().calibration.laws(settings.registration);
         let prior = model.card().embedding.prior()?;
-        let encoded = encode_prompts(&mut model, prompts, &settings, &mut locator, &cuts)?;
+        let encoded = encode_prompts(model.halves().1, prompts, &settings, &mut locator, &cuts)?;
         if let Some(own) = encoded.first().and_then(|tile| tile.first()) {
             // A model that cannot run is found now, and not on the first part.
             model.segment_full(&own.features, &own.features)?;
@@ -127,22 +110,11 @@ impl Inspector {
             })
             .collect();
         let tiles = tiles?;
-        let mut inspector = Inspector {
-            drift: DriftWatch::new([]),
-            tiles,
-            field,
-            locator,
-            rate,
-            smallest_px: settings.smallest_defect_px,
-            grid: settings.tiles,
-            bench: Workbench::default(),
-            looks: Vec::new(),
-            joined: Vec::new(),
-            places: Vec::new(),
-            registration: settings.registration,
-            model,
-        };
-        inspector.bench.finder.reserve(inspector.model.map_size());
+        let cuts = tiles.iter().map(|tile| tile.cut).collect();
+        let told = (settings.tiles, rate, settings.smallest_defect_px);
+        let desk = Desk::new(tiles, told, model.map_size());
+        let registration = settings.registration;
+        let mut inspector = Inspector { model, field, locator, registration, cuts, desk };
         inspector.calibrate(&settings.further)?;
         Ok(inspector)
     }
@@ -162,7 +134,7 @@ impl Inspector {
 
     /// How long the posteriors of all prompts took to build, encoding and leaving out aside, in microseconds.
     pub fn posterior_us(&self) -> u64 {
-        self.tiles.iter().map(|tile| tile.posterior_us).sum()
+        self.desk.tiles.iter().map(|tile| tile.posterior_us).sum()
     }
 
     /// What the good parts taught here look like as a whole, for other cameras; `camera` is this one's name.
@@ -170,7 +142,7 @@ impl Inspector {
     /// # Errors
     /// A name that is none.
     pub fn image_posterior(&self, camera: &str) -> Result<ImagePosterior, ImagePosteriorError> {
-        let looks: Vec<Vec<Vec<f32>>> = self.tiles.iter().map(Tile::embeddings).collect();
+        let looks: Vec<Vec<Vec<f32>>> = self.desk.tiles.iter().map(Tile::embeddings).collect();
         ImagePosterior::new(self.model.card(), self.registration, camera, &looks)
     }
 
@@ -188,7 +160,7 @@ impl Inspector {
         while left.len() > 1 && found.len() < parts.div_ceil(STRANGERS_MAX_PART) {
             let mut strangest = (0, f64::INFINITY);
             for (place, &own) in left.iter().enumerate() {
-                let said = self.tiles.iter().zip(&all).map(|(tile, all)| {
+                let said = self.desk.tiles.iter().zip(&all).map(|(tile, all)| {
                     let others = left.iter().filter(|i| **i != own).map(|i| all[*i]);
                     tile.testify_beside(&all[own], &others.collect::<Vec<_>>())
                 });
@@ -213,27 +185,34 @@ impl Inspector {
     /// Scores for another number of tiles; nothing is learned then.
     pub fn calibrate(&mut self, further: &FurtherGood) -> Result<(), InspectError> {
         let mut statistics = self.known(further)?.into_iter();
-        let share = self.rate.probability() / self.tiles.len() as f64;
-        for tile in &mut self.tiles {
+        let share = self.desk.rate.probability() / self.desk.tiles.len() as f64;
+        for tile in &mut self.desk.tiles {
             tile.calibrate(statistics.next().unwrap_or_default(), share)?;
         }
-        self.drift = watch(&self.tiles);
+        self.desk.watch();
         Ok(())
     }
 
     /// Judges a part. Never fails: whatever goes wrong rejects the part with the reason.
     pub fn inspect(&mut self, query: &Picture) -> Inspection {
-        let mut latency = StageLatency::default();
-        match self.look(query, &mut latency) {
-            Ok(sight) => self.judge(sight, query, latency),
-            Err(error) => Inspection::rejected(reason_of(&error), latency),
-        }
+        let (mut front, mut back) = self.halves();
+        front.see(query, |seen| back.take(seen));
+        back.decide(query)
+    }
+
+    /// Both halves, for one thread each: what the front sees of a part, the back takes and decides on, while the front
+    /// is at the next.
+    pub fn halves(&mut self) -> (Front<'_>, Back<'_>) {
+        let Inspector { model, field, locator, cuts, desk, .. } = self;
+        let (card, encoder, comparer) = model.halves();
+        let grid = desk.grid;
+        (Front { encoder, locator, field, grid, cuts }, Back { card, comparer, field, desk })
     }
 
     /// The raw statistics of a picture, one per tile, for fitting priors. The smallest defect is not applied.
     pub fn statistics(&mut self, query: &Picture) -> Result<Vec<Statistics>, InspectError> {
-        let mut sight = self.look(query, &mut StageLatency::default())?;
-        Ok(self.measure(&mut sight))
+        let (mut sight, _) = self.look(query)?;
+        Ok(self.desk.measure(&mut sight, &self.model.card().fusion))
     }
 
     /// Judges a good part that is no prompt, and gives its statistics with the same look.
@@ -244,24 +223,21 @@ impl Inspector {
         &mut self,
         part: &Picture,
     ) -> Result<(Inspection, Vec<Statistics>), InspectError> {
-        let mut latency = StageLatency::default();
-        let sight = self.look(part, &mut latency)?;
-        let statistics = self.measure(&mut sight.clone());
-        Ok((self.judge(sight, part, latency), statistics))
+        let (sight, latency) = self.look(part)?;
+        let card = self.model.card();
+        let statistics = self.desk.measure(&mut sight.clone(), &card.fusion);
+        Ok((self.desk.judge((card, &self.field), (sight, latency), part), statistics))
     }
 
-    /// The looks have no change maps after that.
-    fn measure(&mut self, sight: &mut Sight) -> Vec<Statistics> {
-        let (rule, bench, place) = (&self.model.card().fusion, &mut self.bench, &sight.place);
-        let looked = self.tiles.iter().zip(&mut sight.looks);
-        looked
-            .map(|(tile, look)| tile.join(look, place, rule, bench).statistics(look.image))
-            .collect()
+    fn look(&mut self, query: &Picture) -> Result<(Sight, StageLatency), InspectError> {
+        let (mut front, mut back) = self.halves();
+        front.see(query, |seen| back.take(seen));
+        self.desk.sight().map_err(|(error, _)| error)
     }
 
     /// The statistics of `further` good parts, tile by tile; none of none.
     fn known(&self, further: &FurtherGood) -> Result<Vec<Vec<Statistics>>, InspectError> {
-        let (tiles, known) = (self.tiles.len(), further.statistics());
+        let (tiles, known) = (self.desk.tiles.len(), further.statistics());
         match further.is_empty() || known.len() == tiles {
             true => Ok(known),
             false => Err(InspectError::FurtherTiles { tiles, given: known.len() }),
@@ -271,20 +247,20 @@ impl Inspector {
     /// The raw statistics of the prompts, tile by tile, each judged without itself and what may be of its
     /// batch.
     pub fn left_out(&self) -> impl Iterator<Item = Statistics> {
-        self.tiles.iter().flat_map(|tile| tile.left_out.scores.iter().copied())
+        self.desk.tiles.iter().flat_map(|tile| tile.left_out.scores.iter().copied())
     }
 
     /// Changes the false-reject rate at once; nothing is encoded again.
     pub fn with_false_reject_ppm(&mut self, ppm: u32) -> Result<(), InspectError> {
-        self.rate = checked_rate(ppm)?;
-        let share = self.rate.probability() / self.tiles.len() as f64;
-        self.tiles.iter_mut().for_each(|tile| tile.set_share(share));
+        self.desk.rate = checked_rate(ppm)?;
+        let share = self.desk.rate.probability() / self.desk.tiles.len() as f64;
+        self.desk.tiles.iter_mut().for_each(|tile| tile.set_share(share));
         Ok(())
     }
 
     /// The rate in force.
     pub fn false_reject_rate(&self) -> FalseRejectRate {
-        self.rate
+        self.desk.rate
     }
 
     /// The model that judges.
@@ -306,10 +282,11 @@ impl Inspector {
     /// other witnesses can object. Further parts are assumed to look like those seen
     /// ([`ScalarPredictive::expected_after`]); at most [`NEEDS_MORE_MAX`] are asked for.
     pub fn needs_more(&self, ppm: u32) -> Option<usize> {
-        let rate = FalseRejectRate::from_ppm(ppm).unwrap_or(self.rate);
+        let rate = FalseRejectRate::from_ppm(ppm).unwrap_or(self.desk.rate);
         let ceiling = logit(CLEAR_DEFECT_SCORE);
-        let share = rate.probability() * Witness::Joint.share() / self.tiles.len() as f64;
-        let within = |more: usize| self.tiles.iter().all(|tile| tile.objects(ceiling, more, share));
+        let share = rate.probability() * Witness::Joint.share() / self.desk.tiles.len() as f64;
+        let within =
+            |more: usize| self.desk.tiles.iter().all(|tile| tile.objects(ceiling, more, share));
         if within(0) {
             return None;
         }
@@ -319,10 +296,10 @@ impl Inspector {
     /// Prompts that the others do not agree with (a defective or wrong part taught by mistake),
     /// most suspicious first. Needs two prompts; with exactly two, both may be named.
     pub fn suspicious_prompts(&self) -> Vec<SuspiciousPrompt> {
-        let prompts = self.tiles.first().map_or(0, |tile| tile.left_out.scores.len());
+        let prompts = self.desk.tiles.first().map_or(0, |tile| tile.left_out.scores.len());
         let mut found: Vec<SuspiciousPrompt> = (0..prompts)
             .filter_map(|index| {
-                let tiles = self.tiles.iter().map(|tile| tile.testify_left_out(index));
+                let tiles = self.desk.tiles.iter().map(|tile| tile.testify_left_out(index));
                 let report = WitnessReport::of_places(&tiles.collect::<Option<Vec<_>>>()?);
                 let p_value = report.p_value();
                 (p_value < SUSPICIOUS_P).then(|| SuspiciousPrompt {
@@ -335,134 +312,6 @@ impl Inspector {
         found.sort_by(|a, b| a.p_value.total_cmp(&b.p_value));
         found
     }
-
-    fn look(&mut self, query: &Picture, latency: &mut StageLatency) -> Result<Sight, InspectError> {
-        if !self.field.admits(query) {
-            let given = (query.width(), query.height());
-            return Err(InspectError::Size { prompt: None, given, expected: self.field.size });
-        }
-        let start = Instant::now();
-        let place = Place::find(&mut self.locator, query, self.field.area_of(query));
-        latency.preprocess = micros_since(start);
-        let mut looks = std::mem::take(&mut self.looks);
-        looks.clear();
-        for layer in layers(self.grid) {
-            latency.preprocess += place.load(&mut self.model, query, self.field.region, layer)?;
-            let own = self.tiles.iter_mut().filter(|tile| tile.cut.tiling.tiles() == layer);
-            for tile in own {
-                looks.push(tile.look(&mut self.model, &place, latency)?);
-            }
-        }
-        Ok(Sight { place, looks })
-    }
-
-    fn judge(&mut self, sight: Sight, query: &Picture, mut latency: StageLatency) -> Inspection {
-        let start = Instant::now();
-        let Sight { place, mut looks } = sight;
-        let area = self.field.area_of(query);
-        let rule = &self.model.card().fusion;
-        let mut joined = std::mem::take(&mut self.joined);
-        let mut places = std::mem::take(&mut self.places);
-        for (tile, look) in self.tiles.iter().zip(&mut looks) {
-            let area = tile.cut.tiling.rect(area, tile.cut.index);
-            tile.flatten(look, area, self.smallest_px, &mut self.bench);
-            let of_tile = tile.join(look, &place, rule, &mut self.bench);
-            places.push(tile.testify(look, &of_tile));
-            joined.push(of_tile);
-        }
-        let witnesses = WitnessReport::of_places(&places);
-        let decision = decide(&witnesses, self.rate);
-        let score = self.score(&places);
-        let fused = self.lay_out(&mut joined, &place);
-        let regions = self.outline(&fused, area, &decision);
-        self.tiles.iter_mut().zip(looks.drain(..)).for_each(|(tile, look)| tile.give_back(look));
-        joined.clear();
-        places.clear();
-        (self.looks, self.joined, self.places) = (looks, joined, places);
-        let drift = decision.is_pass().then(|| self.drift.passed(&witnesses)).flatten();
-        latency.score += micros_since(start);
-        Inspection {
-            decision,
-            drift,
-            score,
-            p_value: witnesses.p_value(),
-            witnesses,
-            regions,
-            map: Some(fused),
-            area,
-            pose: place.pose,
-            latency,
-        }
-    }
-
-    /// The worst tile's score; the mean of it and the whole picture's where both were looked at, as for the map.
-    fn score(&self, places: &[WitnessReport]) -> f32 {
-        let worst = |layer: Tiles| {
-            let own = self.tiles.iter().zip(places);
-            let own = own.filter(|(tile, _)| tile.cut.tiling.tiles() == layer);
-            own.map(|(_, said)| score_of(said.joint.p_value)).reduce(f32::max)
-        };
-        let worsts = layers(self.grid).filter_map(worst);
-        let (sum, count) = worsts.fold((0.0, 0.0f32), |(sum, count), w| (sum + w, count + 1.0));
-        sum / count.max(1.0)
-    }
-
-    /// The tiles' maps side by side, where the part lies in its own picture. The map of a single tile that lies as
-    /// taught is taken as it is.
-    fn lay_out(&self, mut joined: &mut [Joined], place: &Place) -> Map {
-        let mut whole: Option<Map> = None;
-        if let ([only], true) = (&mut *joined, self.grid.is_one()) {
-            whole = Some(std::mem::take(&mut only.map));
-            joined = &mut [];
-        }
-        for layer in layers(self.grid) {
-            let mut canvas: Option<Map> = None;
-            for (tile, Joined { map, .. }) in self.tiles.iter().zip(&*joined) {
-                if tile.cut.tiling.tiles() == layer {
-                    let empty = || tile.cut.canvas_map((map.width, map.height));
-                    tile.cut.paste(map, canvas.get_or_insert_with(empty));
-                }
-            }
-            whole = match (whole, canvas) {
-                (Some(coarse), Some(fine)) => Some(mean(&coarse, fine)),
-                (one, other) => one.or(other),
-            };
-        }
-        let whole = whole.unwrap_or_default();
-        match place.map((whole.width, whole.height)).and_then(|map| map.inverse()) {
-            Some(back) => whole.seen_through(&back),
-            None => whole,
-        }
-    }
-
-    /// Regions of a rejected part. A part rejected for something local always shows where: if
-    /// nothing exceeds the card's level, the surroundings of the peak do.
-    fn outline(&mut self, fused: &Map, area: Rect, decision: &Decision) -> Vec<Region> {
-        let Decision::Reject(reason) = decision else { return Vec::new() };
-        let level = self.model.card().fusion.region_level;
-        let finder = &mut self.bench.finder;
-        let found = finder.regions(fused, area, level, self.smallest_px);
-        let local = matches!(reason, Reason::Change { .. } | Reason::Novel { .. });
-        if !found.is_empty() || !local {
-            return found;
-        }
-        finder.regions(fused, area, level.min(REGION_FALLBACK * fused.max()), 0)
-    }
-}
-
-/// Begins to watch for drift. The worst of several tiles has a law that no single tile's scores tell.
-fn watch(tiles: &[Tile]) -> DriftWatch {
-    let taught = tiles.first().filter(|_| tiles.len() == 1);
-    DriftWatch::new(taught.into_iter().flat_map(Tile::taught))
-}
-
-/// The mean of two maps of one area, at the finer one's size.
-fn mean(coarse: &Map, mut fine: Map) -> Map {
-    let coarse = coarse.resize(fine.width, fine.height);
-    fine.values.iter_mut().zip(coarse.values).for_each(|(fine, coarse)| {
-        *fine = 0.5 * (*fine + coarse);
-    });
-    fine
 }
 
 /// Looks for parts like the first prompt, if that is wanted.

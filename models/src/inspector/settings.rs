@@ -105,6 +105,8 @@ pub enum InspectError {
     },
     /// The ignore mask leaves nothing to inspect.
     AllIgnored,
+    /// The back was to decide on a part that the front had not seen all of.
+    Incomplete,
     /// Scores of further good parts for another number of tiles.
     FurtherTiles {
         /// Tiles that are looked at.
@@ -166,6 +168,7 @@ impl fmt::Display for InspectError {
                 f,
                 "scores of further good parts for {given} tiles, but {tiles} are looked at; teach again"
             ),
+            Self::Incomplete => f.write_str("the part was not looked at as a whole"),
             Self::AllIgnored => {
                 f.write_str("the ignore mask covers everything that would be inspected")
             }

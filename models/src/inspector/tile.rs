@@ -11,7 +11,7 @@ use crate::calibration::{
     CalibrationError, Correction, ScalarPrior, ScoreLaw, SeveralPrior, image_statistic, sigmoid,
 };
 use crate::map::Map;
-use crate::oneprompt::OnePrompt;
+use crate::oneprompt::{Comparer, Encoded, OnePrompt};
 use crate::package::{FusionConstants, Laws, ScoreLaws};
 use crate::picture::Rect;
 use crate::regions::Placement;
@@ -149,19 +149,19 @@ impl Tile {
         Ok(())
     }
 
-    /// Compares the tile of the part that the model has taken in, lying at `place`.
+    /// Compares the tile of a part that lies at `place`, encoded.
     pub(super) fn look(
         &mut self,
-        model: &mut OnePrompt,
+        comparer: &mut Comparer,
+        encoded: Encoded,
         place: &Place,
         latency: &mut StageLatency,
     ) -> Result<Look, InspectError> {
-        let encoded = model.encode_tile(self.cut.index)?;
         latency.preprocess += encoded.preprocess_us;
         latency.encode += encoded.encode_us;
         let features = encoded.features;
         let chosen = most_alike(&self.prompts, &features, &[]);
-        let segmented = model.segment_full(&features, &self.prompts[chosen].features)?;
+        let segmented = comparer.segment(&features, &self.prompts[chosen].features)?;
         latency.segment += segmented.segment_us;
         let start = Instant::now();
         let (width, height) = self.position.size();

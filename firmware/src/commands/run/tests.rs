@@ -109,6 +109,7 @@ fn a_command_over_serial_is_a_part_and_its_result_comes_by_serial_and_modbus() {
             teach_from: Vec::new(),
             sound: true,
             lamp: Default::default(),
+            judged_at_once: 1,
         };
         let mut results = Results::new(wired, None, None, active);
         let ended = real_line::run(setup, line, Box::new(Good), &mut results, u64::MAX, &told);
