@@ -505,6 +505,19 @@ mod tests {
     }
 
     #[test]
+    fn two_parts_at_once_take_a_core_from_one() {
+        let text = |more: &str| format!("board = \"board.toml\"\nrecipe = \"r\"\n{more}");
+        let two = parse(&text("parts_at_once = 2\n"), folder().path()).unwrap();
+        let cores = available_parallelism().map_or(1, usize::from);
+        assert_eq!(two.parts_at_once, 2);
+        assert_eq!(two.model.threads, Some((cores - 1).clamp(1, THREADS_DEFAULT_MAX)));
+        let one = parse(&text("parts_at_once = 1\nthreads = 3\n"), folder().path()).unwrap();
+        assert_eq!((one.parts_at_once, one.model.threads), (1, Some(3)));
+        assert!(error_of(&text("parts_at_once = 3\n")).contains("parts_at_once is 3"));
+        assert_eq!([1, 3, 4, 8].map(|n| parts_at_once(None, n)), [Ok(1), Ok(1), Ok(2), Ok(2)]);
+    }
+
+    #[test]
     fn the_recipe_has_the_last_word_on_times() {
         let text = "board = \"board.toml\"\nrecipe = \"r\"\n[line]\ntravel_ms = 900\n";
         let config = parse(text, folder().path()).unwrap();

@@ -331,7 +331,7 @@ fn a_line_without_a_recipe_gets_one_by_push_learns_rolls_back_and_remembers() {
     );
     desk.write(
         "line.toml",
-        "board = \"board.toml\"\nmodel = \"./tiny\"\n[recipes]\nstore = \"s\"\nkeys = \"keys\"\n\
+        "board = \"board.toml\"\nmodel = \"./tiny\"\nparts_at_once = 2\n[recipes]\nstore = \"s\"\nkeys = \"keys\"\n\
          teach_from = [\"serial\"]\n[trigger]\nevery_ms = 3600000\n[line]\ntravel_ms = 10000\n\
          capture_window_ms = 9000\n",
     );

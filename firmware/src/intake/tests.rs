@@ -656,6 +656,7 @@ fn the_line_goes_on_while_the_disk_takes_its_time() {
                 teach_from: Vec::new(),
                 sound: true,
                 lamp: Default::default(),
+                judged_at_once: 1,
             };
             let times = LineTimes { travel_ms: 1500, debounce_ms: 10, ..LineTimes::default() };
             let judge = Box::new(Trusting(delivery, store));

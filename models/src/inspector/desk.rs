@@ -77,6 +77,12 @@ impl Desk {
         self.drift = DriftWatch::new(taught.into_iter().flat_map(Tile::taught));
     }
 
+    /// Forgets a part that was taken in and not decided on.
+    pub(super) fn forget(&mut self) {
+        (self.place, self.failed, self.latency) = (None, None, StageLatency::default());
+        self.looks.clear();
+    }
+
     /// Compares the next tile of the part that is being taken in.
     pub(super) fn compare(
         &mut self,
@@ -93,16 +99,14 @@ impl Desk {
 
     /// The part that was taken in; the next can come.
     pub(super) fn sight(&mut self) -> Result<(Sight, StageLatency), (InspectError, StageLatency)> {
-        let latency = std::mem::take(&mut self.latency);
-        let (place, failed) = (self.place.take(), self.failed.take());
+        let (place, failed, latency) = (self.place.take(), self.failed.take(), self.latency);
+        let looks = std::mem::take(&mut self.looks);
+        self.forget();
         match (place, failed) {
-            (Some(place), None) if self.looks.len() == self.tiles.len() => {
-                Ok((Sight { place, looks: std::mem::take(&mut self.looks) }, latency))
+            (Some(place), None) if looks.len() == self.tiles.len() => {
+                Ok((Sight { place, looks }, latency))
             }
-            (_, failed) => {
-                self.looks.clear();
-                Err((failed.unwrap_or(InspectError::Incomplete), latency))
-            }
+            (_, failed) => Err((failed.unwrap_or(InspectError::Incomplete), latency)),
         }
     }
 

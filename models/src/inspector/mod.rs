@@ -205,6 +205,7 @@ impl Inspector {
     pub fn halves(&mut self) -> (Front<'_>, Back<'_>) {
         let Inspector { model, field, locator, cuts, desk, .. } = self;
         let (card, encoder, comparer) = model.halves();
+        desk.forget();
         let grid = desk.grid;
         (Front { encoder, locator, field, grid, cuts }, Back { card, comparer, field, desk })
     }

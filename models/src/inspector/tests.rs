@@ -3,11 +3,12 @@
 use super::*;
 use crate::engine::Graph;
 use crate::package::ModelCard;
+use crate::picture::Rect;
 use crate::recipe::{IgnoreMask, Registration, Tiles};
 use crate::registration::Pose;
 use crate::tensor::Tensor;
 use crate::testing::part_at;
-use crate::verdict::{FALSE_REJECT_PPM_MAX, Reason};
+use crate::verdict::{Decision, FALSE_REJECT_PPM_MAX, Reason};
 use std::sync::{Arc, Mutex};
 
 /// Input side, grid side, values per patch.

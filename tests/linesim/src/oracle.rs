@@ -83,7 +83,7 @@ pub struct Oracle {
     ids: Vec<usize>,
     output: Output,
     undecided: usize,
-    judging: bool,
+    judging: usize,
     may_run: bool,
     ready: bool,
     ready_edge: bool,
@@ -110,7 +110,7 @@ impl Oracle {
             ids: Vec::with_capacity(total + total / 8),
             output: Output::default(),
             undecided: 0,
-            judging: false,
+            judging: 0,
             may_run: true,
             ready: false,
             ready_edge: false,
@@ -337,7 +337,7 @@ impl Oracle {
 
     /// A verdict is about to be told.
     pub fn verdict(&mut self, now: i64, number: usize, good: bool, max_pos: i64) -> u32 {
-        self.judging = false;
+        self.judging = self.judging.saturating_sub(1);
         let mode = self.scenario.mode;
         let part = &mut self.parts[number];
         let us = now - part.at;
@@ -389,13 +389,13 @@ impl Oracle {
     /// The line asks for a verdict. Gives the part's number.
     pub fn judge(&mut self, now: i64, id: u32) -> Result<usize, Violation> {
         let number = self.number(now, id)?;
-        if self.judging {
+        if self.judging >= self.scenario.judged_at_once {
             return self.bad(now, number, "the judge is asked while it is busy");
         }
         if self.parts[number].frame != Frame::Valid {
             return self.bad(now, number, "the judge is asked for a frame that shows another part");
         }
-        self.judging = true;
+        self.judging += 1;
         Ok(number)
     }
 

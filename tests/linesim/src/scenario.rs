@@ -159,6 +159,8 @@ pub struct Scenario {
     pub gap_more_us: i64,
     /// Shortest and longest time of the judge where nothing goes wrong.
     pub judge_us: (i64, i64),
+    /// Parts that the judge takes at once. Their verdicts come in any order.
+    pub judged_at_once: usize,
     /// Sensor to actuator and width of the pulse by time.
     pub travel_us: i64,
     /// Width of the pulse by time.
@@ -180,6 +182,7 @@ impl Scenario {
             debounce_us: BURST_GAP_US * 3 / 4,
             gap_more_us: 60_000,
             judge_us: (5_000, 60_000),
+            judged_at_once: 1,
             travel_us: TRAVEL_US,
             pulse_us: PULSE_US,
         };
@@ -197,6 +200,7 @@ impl Scenario {
             debounce_us: 18_000,
             gap_more_us: 1_000,
             judge_us: (24_000, 25_000),
+            judged_at_once: 1,
             travel_us: TRAVEL_US,
             pulse_us: 15_000,
         }

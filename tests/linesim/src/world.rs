@@ -63,7 +63,7 @@ impl World {
         let belt = Belt::new(scenario.mode, scenario.trouble, random.below(1 << 20));
         Self {
             oracle: Oracle::new(scenario, parts),
-            line: Line::new(config),
+            line: Line::new(config).judging_at_once(scenario.judged_at_once),
             next_pos: belt.pos() + scenario.gap_us * belt.units_per_us(),
             belt,
             scenario,

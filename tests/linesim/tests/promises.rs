@@ -10,6 +10,8 @@ use touchstone_linesim::tally::Table;
 /// Seeds and parts per seed. The table is only comparable for these.
 const SEEDS: u64 = 240;
 const PARTS: usize = 1_000;
+/// Seeds per row with a judge that takes two parts at once.
+const SEEDS_AT_ONCE: u64 = 3;
 
 /// Set to write the table anew after a change that is meant.
 const BLESS: &str = "LINESIM_BLESS";
@@ -52,6 +54,27 @@ fn at_the_stated_rate_and_above_no_trigger_is_missed_in_silence() {
     }
     assert!(table.0[1].1.rejected[4] > 0, "120 % must be too much");
     compare("rate.txt", &table);
+}
+
+#[test]
+fn two_parts_at_once_keep_every_promise() {
+    for row in 0..Scenario::ROWS {
+        let (name, one) = Scenario::of_row(row);
+        for seed in 0..SEEDS_AT_ONCE {
+            let two = Scenario { judged_at_once: 2, ..one };
+            let tally = run(two, &name, seed, PARTS).unwrap_or_else(|failed| panic!("{failed}"));
+            assert_eq!(tally.accounted(), tally.parts, "{name}");
+        }
+    }
+    // More parts than one judge at a time can take.
+    let hurried = Scenario::at_rate(120);
+    let late = |judged_at_once| {
+        let scenario = Scenario { judged_at_once, ..hurried };
+        let tally = run(scenario, "hurried", 1, 20_000).unwrap_or_else(|failed| panic!("{failed}"));
+        tally.parts - tally.passed - tally.rejected[0]
+    };
+    let [one, two] = [1, 2].map(late);
+    assert!(one > 1000 && two < one / 10, "{one} without a verdict, {two} with two at once");
 }
 
 #[test]
