@@ -37,7 +37,7 @@ fn parts() -> Vec<Picture> {
 fn told(inspection: &Inspection) -> (Decision, f32, f64, Vec<f32>, usize) {
     let map = inspection.map.as_ref().map_or_else(Vec::new, |map| map.values.clone());
     let Inspection { decision, score, p_value, regions, .. } = inspection;
-    (decision.clone(), *score, *p_value, map, regions.len())
+    (*decision, *score, *p_value, map, regions.len())
 }
 
 #[test]
