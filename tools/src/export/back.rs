@@ -261,12 +261,12 @@ mod tests {
 
     /// Everything that a graph says, but for the last bits of what went through a logarithm.
     fn same(a: &ProtoModel, b: &ProtoModel) -> bool {
-        let lines = a.doc.graph_def.body.iter().zip(&b.doc.graph_def.body);
+        let mut lines = a.doc.graph_def.body.iter().zip(&b.doc.graph_def.body);
         let near = |(a, b): (&Assignment, &Assignment)| match (constants(a), constants(b)) {
             (Some(x), Some(y)) => x.iter().zip(&y).all(|(x, y)| (x - y).abs() <= 1e-6 * x.abs()),
             _ => a == b,
         };
-        lines.map(near).all(|near| near)
+        lines.all(near)
             && a.tensors.len() == b.tensors.len()
             && a.tensors.iter().all(|(label, tensor)| b.tensors.get(label) == Some(tensor))
     }
