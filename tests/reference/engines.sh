@@ -39,11 +39,11 @@ if [ -z "$pictures" ]; then
     # Goldens of the shipped models: the only pictures of good parts that are always here.
     pictures=$work/good
     mkdir "$pictures"
-    for model in models/weights/*; do
+    for model in models/weights/oneprompt-[a-z]; do
         cp "$model/golden/prompt.png" "$pictures/$(basename "$model").png"
     done
 fi
-for model in models/weights/*; do
+for model in models/weights/oneprompt-[a-z]; do
     package=$work/$(basename "$model")-int8
     "$target/release/touchstone-tools" quantize --model "$model" --precision int8 --engine ort \
         --pictures "$pictures" --out "$package"

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use touchstone_models::package::{ModelPackage, Precision};
 use touchstone_models::picture::{Picture, save_rgb};
 
 /// The repository's root.
@@ -11,16 +12,30 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The shipped model packages, by name.
+/// The shipped model packages in f32, by name.
 ///
 /// # Panics
 /// When there is none.
 pub fn shipped_models() -> Vec<PathBuf> {
+    shipped(|precision| precision == Precision::F32)
+}
+
+/// Those in fewer bits, which were made of them.
+///
+/// # Panics
+/// When there is none.
+pub fn shipped_in_fewer_bits() -> Vec<PathBuf> {
+    shipped(|precision| precision != Precision::F32)
+}
+
+fn shipped(wanted: impl Fn(Precision) -> bool) -> Vec<PathBuf> {
     let weights = root().join("models/weights");
     let entries = std::fs::read_dir(&weights).expect("models/weights");
-    let mut packages: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    let packages = entries.map(|e| e.expect("an entry").path());
+    let precision = |dir: &PathBuf| ModelPackage::open(dir).expect("sound").card().precision;
+    let mut packages: Vec<PathBuf> = packages.filter(|dir| wanted(precision(dir))).collect();
     packages.sort();
-    assert!(!packages.is_empty(), "{} is empty", weights.display());
+    assert!(!packages.is_empty(), "{} has no such package", weights.display());
     packages
 }
 

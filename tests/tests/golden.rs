@@ -10,7 +10,7 @@ use touchstone_models::engine::{EngineError, EngineKind};
 use touchstone_models::golden::Golden;
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
 use touchstone_models::package::{CARD_FILE, ModelPackage, Precision};
-use touchstone_tests::shipped_models;
+use touchstone_tests::{shipped_in_fewer_bits, shipped_models};
 use touchstone_tools::quantize::{To, convert};
 
 /// Environment variable with a folder of further packages.
@@ -36,7 +36,8 @@ fn every_engine_gives_the_training_frameworks_map() {
     let others: Vec<PathBuf> =
         shipped.iter().flat_map(|dir| in_other_forms(dir, made.path())).collect();
     let mut held = Vec::new();
-    for dir in shipped.into_iter().chain(others).chain(further()) {
+    let fewer = shipped_in_fewer_bits();
+    for dir in shipped.into_iter().chain(others).chain(fewer).chain(further()) {
         held.extend(EngineKind::ALL.into_iter().filter(|kind| holds(&dir, *kind)));
     }
     let on_tract = held.iter().filter(|kind| **kind == EngineKind::Tract).count();

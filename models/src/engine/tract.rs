@@ -42,7 +42,9 @@ pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
 /// Which instruction set this engine's operators use on this machine, and whether packages of 8 bits are faster here.
 pub fn operators() -> String {
     match fast::described() {
-        (name, true) => format!("{name}, bytes four at a time: a package of 8 bits is faster here"),
+        (name, true) => format!(
+            "{name}, bytes four at a time: a package of 8 bits (oneprompt-m-int8) is faster here"
+        ),
         (name, false) => {
             format!("{name}, no products of bytes: a package of 8 bits is no faster here")
         }
