@@ -37,6 +37,8 @@ pub struct SynthConfig {
     pub light: Light,
     /// How often the light falls on each side from another direction.
     pub lamp: Lamp,
+    /// Share of pairs that are seen close: a quarter of a pair of twice the size.
+    pub close_share: f32,
     /// Share of pairs without any change.
     pub no_change_share: f32,
     /// Share of pairs on surfaces.
@@ -63,6 +65,7 @@ impl Default for SynthConfig {
             geometry: Geometry::default(),
             light: Light::default(),
             lamp: Lamp::default(),
+            close_share: 0.5,
             no_change_share: 0.12,
             texture_share: 0.20,
             industrial_share: 0.25,
@@ -99,6 +102,7 @@ impl SynthConfig {
             );
         }
         let shares = [
+            ("close_share", self.close_share),
             ("no_change_share", self.no_change_share),
             ("texture_share", self.texture_share),
             ("industrial_share", self.industrial_share),
@@ -141,10 +145,54 @@ pub struct Pair {
     pub base: BaseKind,
 }
 
+/// Share of the pairs seen close that are seen where most of the change is; the rest anywhere.
+const AT_THE_CHANGE: f32 = 0.75;
+
+impl Pair {
+    /// One of the four quarters of a pair of `2 side` by `2 side` pixels.
+    fn quarter(self, side: usize, dice: &mut Dice) -> Pair {
+        let corner = |quarter: usize| (quarter % 2 * side, quarter / 2 * side);
+        let rows = |quarter: usize| {
+            let (x, y) = corner(quarter);
+            (y..y + side).map(move |y| y * 2 * side + x)
+        };
+        let changed = |quarter: usize| {
+            let marked = rows(quarter).flat_map(|at| &self.mask[at..at + side]);
+            marked.filter(|m| **m > 0).count()
+        };
+        let most = (0..4).max_by_key(|quarter| changed(*quarter)).unwrap_or(0);
+        let quarter = if dice.chance(AT_THE_CHANGE) { most } else { dice.below(4) };
+        let cut = |values: &[u8], channels: usize| -> Vec<u8> {
+            rows(quarter)
+                .flat_map(|at| &values[at * channels..(at + side) * channels])
+                .copied()
+                .collect()
+        };
+        let kind = if changed(quarter) > 0 { self.kind } else { ChangeKind::None };
+        Pair {
+            prompt: cut(&self.prompt, 3),
+            query: cut(&self.query, 3),
+            mask: cut(&self.mask, 1),
+            kind,
+            base: self.base,
+        }
+    }
+}
+
 impl Library {
     /// Pair number `index` of the sequence chosen by the configuration; the same on every call and
     /// thread. The configuration must pass [`SynthConfig::check`].
     pub fn pair(&self, config: &SynthConfig, index: u64) -> Pair {
+        // Another seed: whole pairs stay what they are, however many others are seen close.
+        let dice = &mut Dice::new(config.seed ^ 0x434C_4F53, index);
+        if !dice.chance(config.close_share) {
+            return self.whole_pair(config, index);
+        }
+        let twice = SynthConfig { size: 2 * config.size, ..config.clone() };
+        self.whole_pair(&twice, index).quarter(config.size as usize, dice)
+    }
+
+    fn whole_pair(&self, config: &SynthConfig, index: u64) -> Pair {
         let dice = &mut Dice::new(config.seed, index);
         let size = config.size as usize;
         let class = Class::draw(&config.geometry, dice);
@@ -310,6 +358,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_seen_close_is_a_quarter_of_a_pair_of_twice_the_size() {
+        let library = library();
+        let close = SynthConfig { close_share: 1.0, ..config(64) };
+        let whole = SynthConfig { close_share: 0.0, size: 128, ..close.clone() };
+        let mut empty = 0;
+        for index in 0..40 {
+            let (near, all) = (library.pair(&close, index), library.pair(&whole, index));
+            assert_eq!((near.mask.len(), near.query.len()), (64 * 64, 3 * 64 * 64));
+            let shown = |x: usize, y: usize| {
+                (0..64).all(|row| {
+                    let at = (y + row) * 128 + x;
+                    near.mask[row * 64..][..64] == all.mask[at..at + 64]
+                        && near.query[row * 192..][..192] == all.query[3 * at..3 * (at + 64)]
+                        && near.prompt[row * 192..][..192] == all.prompt[3 * at..3 * (at + 64)]
+                })
+            };
+            assert!([(0, 0), (64, 0), (0, 64), (64, 64)].into_iter().any(|(x, y)| shown(x, y)));
+            assert_eq!(near.mask.iter().all(|m| *m == 0), near.kind == ChangeKind::None);
+            empty += usize::from(near.kind == ChangeKind::None && all.kind != ChangeKind::None);
+        }
+        assert!((1..20).contains(&empty), "{empty} of 40 look beside the change");
+        // The others are what they were.
+        let half = SynthConfig { close_share: 0.5, ..config(64) };
+        let none = SynthConfig { close_share: 0.0, ..config(64) };
+        let same = (0..40).filter(|i| library.pair(&half, *i) == library.pair(&none, *i)).count();
+        assert!((10..30).contains(&same), "{same} of 40 are whole");
+    }
+
+    #[test]
     fn outside_the_mask_still_sides_agree() {
         let library = library();
         let still = SynthConfig {
@@ -319,6 +396,8 @@ mod tests {
             other_place_share: 0.0,
             other_grain_share: 0.0,
             no_change_share: 0.0,
+            // A quarter may hold no more than a change's faint edge.
+            close_share: 0.0,
             ..config(96)
         };
         let mut changed = 0;

@@ -15,14 +15,14 @@ use super::batch::{self, Prefetch};
 use super::begun::{self, Begun, Lineage};
 use super::course::{Course, Setting, adam_w};
 use super::device::DeviceKind;
-use super::encoder::{make_batch, statistics, surface_loss};
+use super::encoder::{config, make_batch, statistics, surface_loss};
 use super::oneprompt::STAGE;
 use super::run_folder::{RunFolder, RunState, command_line};
 use super::teacher::Teacher;
 use crate::net::encoder::Encoded;
 use crate::net::oneprompt::OnePromptNet;
 use crate::progress;
-use crate::synth::{Library, SynthConfig};
+use crate::synth::Library;
 
 /// `touchstone-tools train grain`
 #[derive(Debug, Args)]
@@ -81,7 +81,7 @@ pub fn run(args: &GrainArgs) -> Result<()> {
         begun::network(&args.from, false, &tape).context("--from")?;
     let teacher = Teacher::open(&args.teacher, &device)?;
     let library = Arc::new(Library::open(&args.pictures, progress::decoding())?);
-    let config = SynthConfig { size: args.size as u32, seed: args.seed, ..SynthConfig::default() };
+    let config = config(args.size, args.seed);
     let twos = args.batch / 2;
     let norms = statistics::<2>(&teacher, &library, &config, twos, &device)?;
     let optimizer = adam_w(1e-4);
