@@ -198,7 +198,12 @@ fn card(
     let Scaling { mean, std } = exported.scaling;
     let Learned { embedding, calibration } = Learned::nothing(&exported.outputs, POOLED);
     let (patches, stride) = exported.patches;
-    let sources = exported.sources.iter().chain(&state.trained_on).chain(&args.source);
+    let mut sources: Vec<String> = Vec::new();
+    for source in exported.sources.iter().chain(&state.trained_on).chain(&args.source) {
+        if !sources.contains(source) {
+            sources.push(source.clone());
+        }
+    }
     ModelCard {
         id: id.into(),
         version: args.version,
@@ -225,7 +230,7 @@ fn card(
         fusion: FUSION,
         calibration,
         training: Training {
-            sources: sources.cloned().collect(),
+            sources,
             seed: state.seed,
             commands,
             date: args.date.clone(),
