@@ -229,12 +229,7 @@ fn card(
         embedding,
         fusion: FUSION,
         calibration,
-        training: Training {
-            sources,
-            seed: state.seed,
-            commands,
-            date: args.date.clone(),
-        },
+        training: Training { sources, seed: state.seed, commands, date: args.date.clone() },
         figures: Vec::new(),
     }
 }
