@@ -76,9 +76,9 @@ struct Numbered {
 impl Numbered {
     fn of(sizes: &Sizes) -> Result<Numbered> {
         let device = Device::flex();
-        let mut numbers = Numbers { next: 1 };
-        let mut model = OnePromptNet::new(&sizes.net, &device).map(&mut numbers);
-        let count = numbers.next - 1;
+        let model = OnePromptNet::new(&sizes.net, &device);
+        let count = model.num_params();
+        let mut model = model.map(&mut Fill((1..=count).map(|number| number as f32)));
         ensure!(count < NUMBERS_MAX, "a network of {count} weights is too large to be numbered");
         let align = &mut model.head.align;
         let places = [&mut align.log_t16, &mut align.log_t8, &mut align.log_var];
@@ -191,21 +191,6 @@ fn tensors(ours: &ProtoModel, theirs: &ProtoModel, found: &mut [Option<f32>]) ->
     Ok(true)
 }
 
-/// Gives every weight its number in the order of the module.
-struct Numbers {
-    next: usize,
-}
-
-impl ModuleMapper for Numbers {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let value = param.val();
-        let (dims, first) = (value.dims(), self.next);
-        self.next += dims.iter().product::<usize>();
-        let numbers: Vec<f32> = (first..self.next).map(|n| n as f32).collect();
-        Param::from_tensor(Tensor::from_data(TensorData::new(numbers, dims), &value.device()))
-    }
-}
-
 /// All weights in the order of the module.
 struct Weights(Vec<f32>);
 
@@ -215,9 +200,10 @@ impl Weights {
     }
 }
 
-struct Fill(std::vec::IntoIter<f32>);
+/// Gives a module these weights, in its order.
+struct Fill<I>(I);
 
-impl ModuleMapper for Fill {
+impl<I: Iterator<Item = f32>> ModuleMapper for Fill<I> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let value = param.val();
         let dims = value.dims();

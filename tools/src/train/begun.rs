@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, ensure};
 use burn::tensor::Device;
-use touchstone_models::package::ModelPackage;
+use touchstone_models::package::{CARD_FILE, ModelPackage};
 
 use super::encoder::{self, Student};
 use super::oneprompt;
@@ -12,9 +12,6 @@ use super::run_folder::{RunFolder, RunState};
 use crate::export::back;
 use crate::net::NetConfig;
 use crate::net::oneprompt::OnePromptNet;
-
-/// The file that makes a folder a package.
-const CARD: &str = "model.toml";
 
 /// Where a model comes from, for the cards of those that are made of it.
 #[derive(Debug, Default)]
@@ -117,7 +114,7 @@ pub fn distilled(path: &Path, device: &Device) -> Result<Begun<Student>> {
 }
 
 fn package(from: &Path) -> Result<Option<ModelPackage>> {
-    match from.join(CARD).exists() {
+    match from.join(CARD_FILE).exists() {
         true => Ok(Some(ModelPackage::open(from)?)),
         false => Ok(None),
     }
@@ -129,5 +126,5 @@ fn of_package(package: &ModelPackage, device: &Device) -> Result<Begun<OnePrompt
 }
 
 fn neither(from: &Path, error: &anyhow::Error) -> anyhow::Error {
-    anyhow!("{error}\n{} holds no {CARD} either, which a model package does", from.display())
+    anyhow!("{error}\n{} holds no {CARD_FILE} either, which a model package does", from.display())
 }

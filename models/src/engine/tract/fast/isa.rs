@@ -104,14 +104,18 @@ pub(crate) fn vectorised<W: Vectorised>(work: W) -> W::Out {
             }
         }
     }
-    let best = Isa::available().first().copied().unwrap_or(Isa::Plain);
-    best.call(Loops(work))
+    Isa::best().call(Loops(work))
 }
 
 impl Isa {
     /// The sets that are used, the fastest first.
     pub fn available() -> &'static [Isa] {
         &choice().sets
+    }
+
+    /// The fastest of them.
+    pub fn best() -> Isa {
+        Isa::available().first().copied().unwrap_or(Isa::Plain)
     }
 
     /// The sets that this machine has, the fastest first.

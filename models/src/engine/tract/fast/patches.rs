@@ -80,18 +80,14 @@ impl Projection {
     /// Projects the patches of a row, `[feature][cell]`.
     pub fn apply(&self, layout: &Layout, row: &mut [f32]) {
         assert!(row.len() == layout.row() && self.dim == layout.dim, "a row of another layout");
-        best().call(Project { projection: self, layout: *layout, row });
+        Isa::best().call(Project { projection: self, layout: *layout, row });
     }
 }
 
 /// Squared lengths of a row's patches, for all cells that are filled up.
 pub(crate) fn squared_lengths(layout: &Layout, row: &[f32], lengths: &mut [f32]) {
     assert!(row.len() == layout.row() && lengths.len() == layout.filled(), "another layout");
-    best().call(Squares { layout: *layout, row, lengths });
-}
-
-fn best() -> Isa {
-    Isa::available().first().copied().unwrap_or(Isa::Plain)
+    Isa::best().call(Squares { layout: *layout, row, lengths });
 }
 
 struct Project<'a> {
@@ -195,7 +191,7 @@ pub(crate) fn search<'a>(
     if !fits {
         return false;
     }
-    let (isa, layout) = (best(), *layout);
+    let (isa, layout) = (Isa::best(), *layout);
     let (least, place) = (found.least.as_mut_ptr(), found.place.as_mut_ptr());
     for (number, reference) in references.enumerate() {
         if !layout.holds(&reference) {
