@@ -8,6 +8,7 @@ use super::eight::{self, Eight, Levels, TOGETHER};
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
 use super::product::{Panels, Target, at_least, sums, whole, with_scratch};
+use super::winograd::Winograd;
 use std::sync::Arc;
 use tract_core::internal::*;
 
@@ -38,15 +39,9 @@ const DEPTHWISE_REGISTERS: usize = 4;
 pub(super) struct Convolution {
     shape: Shape,
     isa: Isa,
-    weights: Arc<Weights>,
+    way: Arc<Way>,
     /// One per output channel, filled up to whole blocks.
     bias: Arc<Vec<f32>>,
-    /// Where each weight finds its value, behind a place.
-    taps: Arc<Vec<u32>>,
-    /// Where each register of the output is read and written.
-    places: Arc<Vec<(u32, u32)>>,
-    /// Rows and columns of a plane of the padded input; none if the input is read as it is.
-    padded: Option<[usize; 2]>,
     adds: bool,
     relu: bool,
 }
@@ -54,16 +49,25 @@ pub(super) struct Convolution {
 // Weights are compared by `PartialEq`; no NaN gets here.
 impl Eq for Convolution {}
 
+/// How it is computed, with the weights as it takes them.
 #[derive(Clone, Debug, PartialEq)]
-enum Weights {
-    Float(Panels),
-    Eight(Eight),
+enum Way {
+    /// Sums of products, as it is written.
+    Sums(Layout, Panels),
+    /// The same of bytes.
+    Eight(Layout, Eight),
+    /// In tiles, with fewer products.
+    Winograd(Winograd),
 }
 
-/// Where everything lies.
-struct Layout {
-    taps: Vec<u32>,
+/// Where everything lies that is summed up.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Layout {
+    /// Where each weight finds its value, behind a place.
+    pub taps: Vec<u32>,
+    /// Where each register of the output is read and written.
     places: Vec<(u32, u32)>,
+    /// Rows and columns of a plane of the padded input; none if the input is read as it is.
     padded: Option<[usize; 2]>,
 }
 
@@ -133,14 +137,27 @@ impl Convolution {
         Isa::available().iter().find_map(|isa| Convolution::on(*isa, shape, weight, bias))
     }
 
-    /// The same with a given set.
+    /// The same with a given set, the faster way.
     pub fn on(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
+        let in_tiles = || Convolution::in_tiles(isa, shape, weight, bias);
+        let in_tiles = Winograd::pays(shape).then(in_tiles).flatten();
+        in_tiles.or_else(|| Convolution::in_sums(isa, shape, weight, bias))
+    }
+
+    /// In tiles. None if it is not 3x3, or the map too small.
+    pub fn in_tiles(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
+        let way = Way::Winograd(Winograd::new(isa, shape, weight)?);
+        Some(Convolution::with(isa, shape, way, bias))
+    }
+
+    /// As sums.
+    pub fn in_sums(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
         let channels = if shape.depthwise { 1 } else { shape.input[0] };
         let layout = shape.layout(isa.lanes(), shape.input[0], channels)?;
         let block = if shape.depthwise { 1 } else { isa.rows() };
         let (outputs, per_row) = (shape.output[0], layout.taps.len());
         let panels = Panels::new(outputs, per_row, block, |row, tap| weight[row * per_row + tap]);
-        Some(Convolution::with(isa, shape, Weights::Float(panels), layout, bias))
+        Some(Convolution::with(isa, shape, Way::Sums(layout, panels), bias))
     }
 
     /// The same of an input in `levels`, by products of bytes. None if this machine has no instruction for them, the
@@ -158,27 +175,18 @@ impl Convolution {
         let cells = shape.kernel[0] * shape.kernel[1];
         let sizes = [shape.output[0], shape.input[0], cells];
         let eight = Eight::new(dots, levels, weight, sizes, isa.rows())?;
-        Some(Convolution::with(isa, shape, Weights::Eight(eight), layout, bias))
+        Some(Convolution::with(isa, shape, Way::Eight(layout, eight), bias))
     }
 
-    fn with(
-        isa: Isa,
-        shape: &Shape,
-        weights: Weights,
-        layout: Layout,
-        bias: &[f32],
-    ) -> Convolution {
+    fn with(isa: Isa, shape: &Shape, way: Way, bias: &[f32]) -> Convolution {
         let outputs = shape.output[0];
         let mut bias = if bias.len() == 1 { vec![bias[0]; outputs] } else { bias.to_vec() };
         bias.resize(outputs.next_multiple_of(isa.rows()), 0.0);
         Convolution {
             shape: shape.clone(),
             isa,
-            weights: Arc::new(weights),
+            way: Arc::new(way),
             bias: Arc::new(bias),
-            taps: Arc::new(layout.taps),
-            places: Arc::new(layout.places),
-            padded: layout.padded,
             adds: false,
             relu: false,
         }
@@ -204,8 +212,12 @@ impl Convolution {
         [1, channels, rows, columns]
     }
 
-    pub fn taps(&self) -> &[u32] {
-        &self.taps
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     pub fn bias(&self) -> &[f32] {
@@ -221,28 +233,31 @@ impl Convolution {
     /// `out` = the convolution of `input`, plus `added`.
     fn apply(&self, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
         let [channels, rows, columns] = self.shape.input;
-        let padded_len = |planes: usize| {
-            planes * self.shape.phases() * self.padded.map_or(0, |[height, width]| height * width)
+        let padded_len = |planes: usize, [height, width]: [usize; 2]| {
+            planes * self.shape.phases() * height * width
         };
-        match (&*self.weights, self.padded) {
-            (Weights::Float(weights), None) => self.product(weights, input, added, out),
-            (Weights::Float(weights), Some(extents)) => with_scratch(PADDED, |scratch| {
-                let scratch = at_least(scratch, padded_len(channels));
-                self.pad(input, scratch, extents, 0.0);
-                self.product(weights, scratch, added, out);
-            }),
-            (Weights::Eight(eight), padded) => with_scratch(LEVELS, |levels| {
+        match &*self.way {
+            Way::Winograd(winograd) => winograd.apply(self, input, added, out),
+            Way::Sums(layout, weights) => match layout.padded {
+                None => self.product(layout, weights, input, added, out),
+                Some(extents) => with_scratch(PADDED, |scratch| {
+                    let scratch = at_least(scratch, padded_len(channels, extents));
+                    self.pad(input, scratch, extents, 0.0);
+                    self.product(layout, weights, scratch, added, out);
+                }),
+            },
+            Way::Eight(layout, eight) => with_scratch(LEVELS, |levels| {
                 let groups = channels.div_ceil(TOGETHER);
                 let levels = whole(at_least(levels, groups * rows * columns));
                 eight.quantise(input, rows * columns, levels);
-                let Some(extents) = padded else {
-                    self.product_of_levels(eight, levels, added, out);
+                let Some(extents) = layout.padded else {
+                    self.product_of_levels(layout, eight, levels, added, out);
                     return;
                 };
                 with_scratch(PADDED, |scratch| {
-                    let scratch = whole(at_least(scratch, padded_len(groups)));
+                    let scratch = whole(at_least(scratch, padded_len(groups, extents)));
                     self.pad(levels, scratch, extents, eight.border());
-                    self.product_of_levels(eight, scratch, added, out);
+                    self.product_of_levels(layout, eight, scratch, added, out);
                 });
             }),
         }
@@ -275,78 +290,108 @@ impl Convolution {
                     continue;
                 };
                 let row = &input[y * columns..][..columns];
-                // The first of the row that is not border, and the column that it shows.
-                let offset = phase % across;
-                let first = left.saturating_sub(offset).div_ceil(across).min(width);
-                let from = (first * across + offset).saturating_sub(left);
-                let count = (columns.saturating_sub(from)).div_ceil(across).min(width - first);
-                out[..first].fill(border);
-                out[first + count..].fill(border);
-                let out = &mut out[first..first + count];
-                if count == 0 {
-                    continue;
-                }
-                match across {
-                    1 => out.copy_from_slice(&row[from..from + count]),
-                    2 => strided::<T, 2>(&row[from..], out),
-                    4 => strided::<T, 4>(&row[from..], out),
-                    _ => out
-                        .iter_mut()
-                        .zip(row[from..].iter().step_by(across))
-                        .for_each(|(o, v)| *o = *v),
-                }
+                spread(row, out, [phase % across, across, left], border);
             }
         });
     }
 
     /// What the kernels' own safety rests on.
-    fn check(&self, input: usize, behind: usize, added: Option<&[f32]>, out: &[f32]) {
+    fn check(
+        &self,
+        layout: &Layout,
+        input: usize,
+        behind: usize,
+        added: Option<&[f32]>,
+        out: &[f32],
+    ) {
         let (channels, plane) = self.out_planes();
-        let last_tap = self.taps.iter().max().map_or(0, |tap| *tap as usize);
-        let last_place = self.places.iter().map(|place| place.0 as usize).max().unwrap_or(0);
+        let last_tap = layout.taps.iter().max().map_or(0, |tap| *tap as usize);
+        let last_place = layout.places.iter().map(|place| place.0 as usize).max().unwrap_or(0);
         assert!(last_tap + last_place + behind + self.isa.lanes() <= input);
         assert!(out.len() == channels * plane && added.is_none_or(|a| a.len() == out.len()));
     }
 
-    fn product(&self, weights: &Panels, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
+    fn product(
+        &self,
+        layout: &Layout,
+        weights: &Panels,
+        input: &[f32],
+        added: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
         let (channels, plane) = self.out_planes();
         let per_channel =
-            self.padded.map_or(plane, |[height, width]| self.shape.phases() * height * width);
+            layout.padded.map_or(plane, |[height, width]| self.shape.phases() * height * width);
         let last_channel = if self.shape.depthwise { (channels - 1) * per_channel } else { 0 };
-        self.check(input.len(), last_channel, added, out);
+        self.check(layout, input.len(), last_channel, added, out);
         let target = Target::new(out);
         if self.shape.depthwise {
             shared(channels, |channel| {
                 let input = &input[channel * per_channel..];
-                self.isa.call(Depthwise { op: self, weights, input, added, target, channel });
+                self.isa.call(Depthwise {
+                    op: self,
+                    layout,
+                    weights,
+                    input,
+                    added,
+                    target,
+                    channel,
+                });
             });
             return;
         }
-        self.by_places(|places| {
-            self.isa.call(Full { op: self, weights, input, added, target, places });
+        self.by_places(layout, |places| {
+            self.isa.call(Full { op: self, layout, weights, input, added, target, places });
         });
     }
 
     fn product_of_levels(
         &self,
+        layout: &Layout,
         eight: &Eight,
         input: &[i32],
         added: Option<&[f32]>,
         out: &mut [f32],
     ) {
-        self.check(input.len(), 0, added, out);
+        self.check(layout, input.len(), 0, added, out);
         let target = Target::new(out);
-        self.by_places(|places| {
-            eight.dots.call(eight::Full { op: self, eight, input, added, target, places });
+        self.by_places(layout, |places| {
+            eight.dots.call(eight::Full { op: self, layout, eight, input, added, target, places });
         });
     }
 
     /// As many places at a time as registers hold.
-    fn by_places(&self, work: impl Fn(&[(u32, u32)]) + Sync) {
-        let group = self.isa.registers();
-        shared(self.places.chunks(group).len(), |index| {
-            work(&self.places[index * group..self.places.len().min((index + 1) * group)]);
+    fn by_places(&self, layout: &Layout, work: impl Fn(&[(u32, u32)]) + Sync) {
+        let (places, group) = (&layout.places, self.isa.registers());
+        shared(places.chunks(group).len(), |index| {
+            work(&places[index * group..places.len().min((index + 1) * group)]);
         });
+    }
+}
+
+/// Writes every `across`th value of a row with `left` border cells before it, from number `offset` on; what is beyond
+/// the row is border.
+pub(super) fn spread<T: Copy>(
+    row: &[T],
+    out: &mut [T],
+    [offset, across, left]: [usize; 3],
+    border: T,
+) {
+    // The first that is not border, and the column that it shows.
+    let first = left.saturating_sub(offset).div_ceil(across).min(out.len());
+    let from = (first * across + offset).saturating_sub(left);
+    let count = row.len().saturating_sub(from).div_ceil(across).min(out.len() - first);
+    out[..first].fill(border);
+    out[first + count..].fill(border);
+    let out = &mut out[first..first + count];
+    if count == 0 {
+        return;
+    }
+    match across {
+        1 => out.copy_from_slice(&row[from..from + count]),
+        2 => strided::<T, 2>(&row[from..], out),
+        4 => strided::<T, 4>(&row[from..], out),
+        _ => out.iter_mut().zip(row[from..].iter().step_by(across)).for_each(|(o, v)| *o = *v),
     }
 }
 
@@ -365,6 +410,7 @@ fn strided<T: Copy, const N: usize>(from: &[T], to: &mut [T]) {
 /// All channels of some registers of places.
 struct Full<'a> {
     op: &'a Convolution,
+    layout: &'a Layout,
     weights: &'a Panels,
     input: &'a [f32],
     added: Option<&'a [f32]>,
@@ -391,9 +437,9 @@ impl Kernel for Full<'_> {
 impl Full<'_> {
     #[inline(always)]
     unsafe fn blocks<L: Lanes, const M: usize, const V: usize>(&self) {
-        let op = self.op;
+        let (op, taps) = (self.op, &self.layout.taps);
         let (channels, plane) = op.out_planes();
-        let per_block = op.taps.len() * M;
+        let per_block = taps.len() * M;
         // SAFETY: `product` has checked all that is read and written; no two groups of places have the
         // same output, but for the end of a row, where both write the same values.
         unsafe {
@@ -405,7 +451,7 @@ impl Full<'_> {
                 for m in 0..M {
                     start[m] = L::splat(op.bias[first + m]);
                 }
-                let sums = sums::<L, M, V>(weights.as_ptr(), &op.taps, from, start);
+                let sums = sums::<L, M, V>(weights.as_ptr(), taps, from, start);
                 for m in 0..M.min(channels - first) {
                     for v in 0..V {
                         let at = (first + m) * plane + self.places[v].1 as usize;
@@ -445,6 +491,7 @@ pub(super) unsafe fn finish<L: Lanes>(
 /// One channel of a depthwise convolution.
 struct Depthwise<'a> {
     op: &'a Convolution,
+    layout: &'a Layout,
     weights: &'a Panels,
     /// From the channel on.
     input: &'a [f32],
@@ -458,28 +505,26 @@ impl Kernel for Depthwise<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
-        let op = self.op;
+        let (op, taps) = (self.op, &self.layout.taps);
         let [_, rows, columns] = op.shape.output;
-        let taps = op.taps.len();
-        let weights = &self.weights.data()[self.channel * taps..][..taps];
+        let weights = &self.weights.data()[self.channel * taps.len()..][..taps.len()];
         let first = self.channel * rows * columns;
         // SAFETY: `product` has checked all that is read and written; a channel is written by one thread.
         unsafe {
             let start = [L::splat(op.bias[self.channel])];
             let from = |place: &(u32, u32)| self.input.as_ptr().add(place.0 as usize);
-            let mut groups = op.places.chunks_exact(DEPTHWISE_REGISTERS);
+            let mut groups = self.layout.places.chunks_exact(DEPTHWISE_REGISTERS);
             for places in &mut groups {
                 let from: [*const f32; DEPTHWISE_REGISTERS] =
                     std::array::from_fn(|v| from(&places[v]));
-                let [row] =
-                    sums::<L, 1, DEPTHWISE_REGISTERS>(weights.as_ptr(), &op.taps, from, start);
+                let [row] = sums::<L, 1, DEPTHWISE_REGISTERS>(weights.as_ptr(), taps, from, start);
                 for v in 0..DEPTHWISE_REGISTERS {
                     let at = first + places[v].1 as usize;
                     finish(row[v], self.added, op.relu, self.target, at);
                 }
             }
             for place in groups.remainder() {
-                let [[sum]] = sums::<L, 1, 1>(weights.as_ptr(), &op.taps, [from(place)], start);
+                let [[sum]] = sums::<L, 1, 1>(weights.as_ptr(), taps, [from(place)], start);
                 finish(sum, self.added, op.relu, self.target, first + place.1 as usize);
             }
         }

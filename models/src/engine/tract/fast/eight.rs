@@ -2,7 +2,7 @@
 //! by side, and its sums become floats before they are written, so that no other operator knows of it: an input
 //! that several read is rounded by each for itself, and what is added and the ReLU stay exact.
 
-use super::convolution::{Convolution, finish};
+use super::convolution::{Convolution, Layout, finish};
 use super::crew::shared;
 use super::dots::{DotKernel, Dots, Quads};
 use super::lanes::{LANES_MAX, Lanes};
@@ -172,6 +172,7 @@ impl Levels {
 /// All channels of some registers of places.
 pub(super) struct Full<'a> {
     pub op: &'a Convolution,
+    pub layout: &'a Layout,
     pub eight: &'a Eight,
     pub input: &'a [i32],
     pub added: Option<&'a [f32]>,
@@ -198,7 +199,7 @@ impl DotKernel for Full<'_> {
 impl Full<'_> {
     #[inline(always)]
     unsafe fn blocks<L: Lanes, Q: Quads<L>, const M: usize, const V: usize>(&self) {
-        let (taps, bias) = (self.op.taps(), self.op.bias());
+        let (taps, bias) = (&self.layout.taps, self.op.bias());
         let (channels, plane) = self.op.out_planes();
         // SAFETY: the convolution has checked all that is read and written; no two groups of places have the
         // same output, but for the end of a row, where both write the same values.

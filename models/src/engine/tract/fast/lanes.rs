@@ -34,6 +34,13 @@ pub(super) trait Lanes: Copy {
     /// `self * 2^exponent` for whole exponents in -126..=127.
     unsafe fn scale(self, exponent: Self) -> Self;
 
+    /// Asks the memory for what lies there, if the set has a word for it. Any address will do.
+    #[inline(always)]
+    unsafe fn fetch(_from: *const f32) {}
+
+    /// Rows for columns within every four values: value `4 b + i` of `k` is value `4 b + k` of `i`.
+    unsafe fn turn(four: [Self; 4]) -> [Self; 4];
+
     /// `e^self` to two units in the last place; what is below the smallest normal number becomes 0.
     #[inline(always)]
     unsafe fn exp(self) -> Self {
@@ -136,12 +143,32 @@ impl Lanes for Plain {
     unsafe fn scale(self, exponent: Plain) -> Plain {
         self.zip(exponent, |v, e| v * f32::from_bits(((e as i32 + 127) as u32) << 23))
     }
+
+    #[inline(always)]
+    unsafe fn turn(four: [Plain; 4]) -> [Plain; 4] {
+        std::array::from_fn(|k| Plain(std::array::from_fn(|at| four[at % 4].0[at / 4 * 4 + k])))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;
+
+    /// Rows for columns within 128 bits.
+    macro_rules! turn {
+        ($low:ident, $high:ident, $low_pairs:ident, $high_pairs:ident, $pairs:ident, $back:ident, $four:expr) => {{
+            let [a, b, c, d] = $four;
+            let (ab, ab_high) = ($pairs($low(a.0, b.0)), $pairs($high(a.0, b.0)));
+            let (cd, cd_high) = ($pairs($low(c.0, d.0)), $pairs($high(c.0, d.0)));
+            [
+                Self($back($low_pairs(ab, cd))),
+                Self($back($high_pairs(ab, cd))),
+                Self($back($low_pairs(ab_high, cd_high))),
+                Self($back($high_pairs(ab_high, cd_high))),
+            ]
+        }};
+    }
 
     /// AVX-512 F.
     #[derive(Clone, Copy)]
@@ -225,6 +252,26 @@ mod x86 {
         unsafe fn scale(self, exponent: Self) -> Self {
             Self(unsafe { _mm512_scalef_ps(self.0, exponent.0) })
         }
+
+        #[inline(always)]
+        unsafe fn fetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn turn(four: [Self; 4]) -> [Self; 4] {
+            unsafe {
+                turn!(
+                    _mm512_unpacklo_ps,
+                    _mm512_unpackhi_ps,
+                    _mm512_unpacklo_pd,
+                    _mm512_unpackhi_pd,
+                    _mm512_castps_pd,
+                    _mm512_castpd_ps,
+                    four
+                )
+            }
+        }
     }
 
     /// SSE2, which every 64-bit x86 has.
@@ -305,6 +352,26 @@ mod x86 {
                 Self(_mm_mul_ps(self.0, factor))
             }
         }
+
+        #[inline(always)]
+        unsafe fn fetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn turn(four: [Self; 4]) -> [Self; 4] {
+            unsafe {
+                turn!(
+                    _mm_unpacklo_ps,
+                    _mm_unpackhi_ps,
+                    _mm_unpacklo_pd,
+                    _mm_unpackhi_pd,
+                    _mm_castps_pd,
+                    _mm_castpd_ps,
+                    four
+                )
+            }
+        }
     }
 
     /// AVX2 and FMA.
@@ -382,6 +449,26 @@ mod x86 {
                 let biased = _mm256_add_epi32(whole, _mm256_set1_epi32(127));
                 let factor = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased));
                 Self(_mm256_mul_ps(self.0, factor))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn fetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn turn(four: [Self; 4]) -> [Self; 4] {
+            unsafe {
+                turn!(
+                    _mm256_unpacklo_ps,
+                    _mm256_unpackhi_ps,
+                    _mm256_unpacklo_pd,
+                    _mm256_unpackhi_pd,
+                    _mm256_castps_pd,
+                    _mm256_castpd_ps,
+                    four
+                )
             }
         }
     }
@@ -477,6 +564,22 @@ mod arm {
             unsafe {
                 let biased = vaddq_s32(vcvtq_s32_f32(exponent.0), vdupq_n_s32(127));
                 Self(vmulq_f32(self.0, vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn turn([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+            unsafe {
+                let even = (vtrn1q_f32(a.0, b.0), vtrn1q_f32(c.0, d.0));
+                let odd = (vtrn2q_f32(a.0, b.0), vtrn2q_f32(c.0, d.0));
+                let pairs = vreinterpretq_f64_f32;
+                let back = |pairs| Self(vreinterpretq_f32_f64(pairs));
+                [
+                    back(vtrn1q_f64(pairs(even.0), pairs(even.1))),
+                    back(vtrn1q_f64(pairs(odd.0), pairs(odd.1))),
+                    back(vtrn2q_f64(pairs(even.0), pairs(even.1))),
+                    back(vtrn2q_f64(pairs(odd.0), pairs(odd.1))),
+                ]
             }
         }
     }

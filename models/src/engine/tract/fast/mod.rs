@@ -23,6 +23,7 @@ pub(crate) mod patches;
 mod product;
 mod rewrite;
 mod turn;
+mod winograd;
 
 pub(super) use crew::{Crew, with_crew};
 pub use eight::steps;
