@@ -3,6 +3,8 @@
 
 use super::convolution::tensor_for;
 use super::crew::shared;
+use super::isa::{Isa, Kernel};
+use super::lanes::Lanes;
 use super::product::Target;
 use tract_core::internal::*;
 
@@ -51,23 +53,67 @@ impl Turn {
                 }
                 return;
             }
-            let mut tile = [[0.0f32; TILE]; TILE];
+            let isa = Isa::best();
             for top in (0..rows).step_by(TILE) {
                 let high = TILE.min(rows - top);
-                // By way of a tile that lies in one piece: rows a power of two apart push each other out of the
-                // cache, and this way each of their lines is touched once.
-                for (y, tile) in tile[..high].iter_mut().enumerate() {
-                    let row = &input[(top + y) * columns + first..][..wide];
-                    tile[..wide].copy_from_slice(row);
+                let (input, out) = (&input[top * columns + first..], &mut out[top..]);
+                if [wide, high] == [TILE; 2] {
+                    isa.call(Tile { input, columns, out, rows });
+                    continue;
                 }
-                for x in 0..wide {
-                    let out = &mut out[x * rows + top..][..high];
-                    for (out, tile) in out.iter_mut().zip(&tile) {
-                        *out = tile[x];
+                for y in 0..high {
+                    for x in 0..wide {
+                        out[x * rows + y] = input[y * columns + x];
                     }
                 }
             }
         });
+    }
+}
+
+/// A whole tile, by way of registers: a line of memory on either side is touched once.
+struct Tile<'a> {
+    input: &'a [f32],
+    columns: usize,
+    out: &'a mut [f32],
+    rows: usize,
+}
+
+/// Rows and columns that registers turn at a time.
+const BLOCK: usize = 4;
+
+impl Kernel for Tile<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
+        let Tile { input, columns, out, rows } = self;
+        assert!(
+            input.len() >= (TILE - 1) * columns + TILE && out.len() >= (TILE - 1) * rows + TILE
+        );
+        let mut turned = [[0.0; TILE]; TILE];
+        // SAFETY: so many rows of so many values were found on either side.
+        unsafe {
+            for y in (0..TILE).step_by(BLOCK) {
+                for x in (0..TILE).step_by(L::COUNT) {
+                    let mut four = [L::splat(0.0); BLOCK];
+                    for i in 0..BLOCK {
+                        four[i] = L::load(input.as_ptr().add((y + i) * columns + x));
+                    }
+                    let four = L::turn(four);
+                    for i in 0..BLOCK {
+                        four[i].store(turned[y + i].as_mut_ptr().add(x));
+                    }
+                }
+            }
+            for x in 0..TILE {
+                for y in (0..TILE).step_by(BLOCK) {
+                    let from = turned[y + x % BLOCK].as_ptr().add(x / BLOCK * BLOCK);
+                    let to = out.as_mut_ptr().add(x * rows + y);
+                    std::ptr::copy_nonoverlapping(from, to, BLOCK);
+                }
+            }
+        }
     }
 }
 
