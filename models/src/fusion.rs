@@ -26,7 +26,17 @@ pub enum FusionRule {
 /// Takes `delta / D` to 0..1 with a fixed curve; one half at `usual`, the logarithm of what a good part's
 /// worst patch has.
 pub fn position_level(ratio: f32, usual: f64) -> f32 {
-    let relative = (f64::from(ratio) / usual.exp()).powi(POSITION_STEEPNESS);
+    level(ratio, usual.exp())
+}
+
+/// The same of all cells of a map.
+pub fn position_levels(ratios: &mut [f32], usual: f64) {
+    let usual = usual.exp();
+    ratios.iter_mut().for_each(|ratio| *ratio = level(*ratio, usual));
+}
+
+fn level(ratio: f32, usual: f64) -> f32 {
+    let relative = (f64::from(ratio) / usual).powi(POSITION_STEEPNESS);
     if relative.is_finite() { (relative / (1.0 + relative)) as f32 } else { 1.0 }
 }
 

@@ -3,7 +3,7 @@
 mod fast;
 
 pub use fast::steps;
-pub(crate) use fast::{Vectorised, patches, vectorised};
+pub(crate) use fast::{Vectorised, patches, turned, vectorised};
 
 use super::{
     ENGINE_THREADS_MAX, Engine, EngineError, EngineKind, Graph, OperatorTime, caught, check_inputs,

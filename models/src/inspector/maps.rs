@@ -3,7 +3,7 @@
 use super::enrol::{Cut, Masks, Place};
 use super::result::Statistics;
 use crate::calibration::{change_statistic, local_statistic, position_statistic};
-use crate::fusion::{Fuser, position_level};
+use crate::fusion::{Fuser, position_level, position_levels};
 use crate::map::Map;
 use crate::package::FusionConstants;
 use crate::regions::Finder;
@@ -61,9 +61,7 @@ impl Maps {
     ) -> Joined {
         let levels = &mut bench.levels;
         levels.copy(&self.position);
-        for value in &mut levels.values {
-            *value = position_level(*value, usual);
-        }
+        position_levels(&mut levels.values, usual);
         let change = change_statistic(&self.change);
         let mut map = std::mem::take(&mut self.change);
         bench.fuser.fuse(rule, &mut map, &self.nearest, levels);

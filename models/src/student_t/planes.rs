@@ -4,10 +4,8 @@
 use super::StudentTError;
 use super::whiten::Whitener;
 use crate::engine::tract::patches::{self, Found, Grid, Layout};
+use crate::engine::tract::turned;
 use std::ops::Range;
-
-/// Cells of a row that are laid out together.
-const BLOCK: usize = 16;
 
 /// A grid of patches as `[row][feature][cell of the row]`, with a margin of cells on both sides that lie infinitely
 /// far from everything.
@@ -35,15 +33,7 @@ impl Planes {
         let planes = self.values.chunks_exact_mut(layout.row());
         let planes = planes.zip(self.lengths.chunks_exact_mut(stride));
         for ((planes, lengths), rows) in planes.zip(rows.chunks_exact(width * dim)) {
-            for (block, patches) in rows.chunks(BLOCK * dim).enumerate() {
-                let first = margin + block * BLOCK;
-                for (d, plane) in planes.chunks_exact_mut(stride).enumerate() {
-                    // One feature of all patches of the block, which stay in the cache: to write each patch to all
-                    // planes takes longer.
-                    let values = patches[d..].iter().step_by(dim);
-                    plane[first..].iter_mut().zip(values).for_each(|(out, value)| *out = *value);
-                }
-            }
+            turned([width, dim], (rows, dim), (&mut planes[margin..], stride));
             match whitener {
                 Whitener::Diagonal(factors) => {
                     for (plane, factor) in planes.chunks_exact_mut(stride).zip(factors) {

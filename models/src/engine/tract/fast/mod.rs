@@ -30,6 +30,7 @@ pub use eight::steps;
 pub(super) use isa::{VARIABLE, described, ours};
 pub(crate) use isa::{Vectorised, vectorised};
 pub(super) use rewrite::{plain, rewrite, turns};
+pub(crate) use turn::turned;
 
 #[cfg(test)]
 mod tests;

@@ -53,30 +53,52 @@ impl Turn {
                 }
                 return;
             }
-            let isa = Isa::best();
-            for top in (0..rows).step_by(TILE) {
-                let high = TILE.min(rows - top);
-                let (input, out) = (&input[top * columns + first..], &mut out[top..]);
-                if [wide, high] == [TILE; 2] {
-                    isa.call(Tile { input, columns, out, rows });
-                    continue;
-                }
-                for y in 0..high {
-                    for x in 0..wide {
-                        out[x * rows + y] = input[y * columns + x];
-                    }
+            turned([rows, wide], (&input[first..], columns), (out, rows));
+        });
+    }
+}
+
+/// Writes a matrix of so many rows and columns on its side, row `x` of the result from column `x`. Rows of `input` lie
+/// `apart` from each other, those of `out` `out_apart`.
+///
+/// # Panics
+/// Rows that are not there, or lie within each other.
+pub(crate) fn turned(
+    [rows, columns]: [usize; 2],
+    (input, apart): (&[f32], usize),
+    (out, out_apart): (&mut [f32], usize),
+) {
+    if rows * columns == 0 {
+        return;
+    }
+    assert!(apart >= columns && input.len() >= (rows - 1) * apart + columns);
+    assert!(out_apart >= rows && out.len() >= (columns - 1) * out_apart + rows);
+    let isa = Isa::best();
+    for first in (0..columns).step_by(TILE) {
+        let wide = TILE.min(columns - first);
+        for top in (0..rows).step_by(TILE) {
+            let high = TILE.min(rows - top);
+            let input = &input[top * apart + first..];
+            let out = &mut out[first * out_apart + top..];
+            if [wide, high] == [TILE; 2] {
+                isa.call(Tile { input, apart, out, out_apart });
+                continue;
+            }
+            for y in 0..high {
+                for x in 0..wide {
+                    out[x * out_apart + y] = input[y * apart + x];
                 }
             }
-        });
+        }
     }
 }
 
 /// A whole tile, by way of registers: a line of memory on either side is touched once.
 struct Tile<'a> {
     input: &'a [f32],
-    columns: usize,
+    apart: usize,
     out: &'a mut [f32],
-    rows: usize,
+    out_apart: usize,
 }
 
 /// Rows and columns that registers turn at a time.
@@ -87,18 +109,15 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
-        let Tile { input, columns, out, rows } = self;
-        assert!(
-            input.len() >= (TILE - 1) * columns + TILE && out.len() >= (TILE - 1) * rows + TILE
-        );
+        let Tile { input, apart, out, out_apart } = self;
         let mut turned = [[0.0; TILE]; TILE];
-        // SAFETY: so many rows of so many values were found on either side.
+        // SAFETY: `turned` has found so many rows of so many values on either side.
         unsafe {
             for y in (0..TILE).step_by(BLOCK) {
                 for x in (0..TILE).step_by(L::COUNT) {
                     let mut four = [L::splat(0.0); BLOCK];
                     for i in 0..BLOCK {
-                        four[i] = L::load(input.as_ptr().add((y + i) * columns + x));
+                        four[i] = L::load(input.as_ptr().add((y + i) * apart + x));
                     }
                     let four = L::turn(four);
                     for i in 0..BLOCK {
@@ -109,7 +128,7 @@ impl Kernel for Tile<'_> {
             for x in 0..TILE {
                 for y in (0..TILE).step_by(BLOCK) {
                     let from = turned[y + x % BLOCK].as_ptr().add(x / BLOCK * BLOCK);
-                    let to = out.as_mut_ptr().add(x * rows + y);
+                    let to = out.as_mut_ptr().add(x * out_apart + y);
                     std::ptr::copy_nonoverlapping(from, to, BLOCK);
                 }
             }
