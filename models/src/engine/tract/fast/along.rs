@@ -30,6 +30,39 @@ pub(super) struct Along {
     weights: Arc<Panels>,
     turned: Arc<Vec<f32>>,
     taps: Arc<Vec<u32>>,
+    spans: Arc<Spans>,
+}
+
+/// For each place on the axis afterwards: the first place before that counts for it or a later one, and the last, and
+/// one, that counts for it or an earlier one. Bilinear resizing looks at two of them, whatever the map's size.
+#[derive(Clone, Debug, PartialEq)]
+struct Spans {
+    first: Vec<usize>,
+    end: Vec<usize>,
+}
+
+impl Spans {
+    fn new(extent: usize, from: usize, matrix: impl Fn(usize, usize) -> f32) -> Spans {
+        let (mut first, mut end) = (vec![from; extent], vec![0; extent]);
+        for to in 0..extent {
+            for i in (0..from).filter(|i| matrix(to, *i) != 0.0) {
+                first[to] = first[to].min(i);
+                end[to] = i + 1;
+            }
+        }
+        for to in 1..extent {
+            end[to] = end[to].max(end[to - 1]);
+            let (to, later) = (extent - 1 - to, extent - to);
+            first[to] = first[to].min(first[later]);
+        }
+        Spans { first, end }
+    }
+
+    /// What counts for some of the places from `to` on; those beyond the map are none.
+    fn of(&self, to: usize, count: usize) -> std::ops::Range<usize> {
+        let last = (to + count).min(self.end.len()) - 1;
+        self.first[to]..self.end[last].max(self.first[to])
+    }
 }
 
 // No NaN gets into a matrix.
@@ -69,6 +102,7 @@ impl Along {
             return None;
         }
         let taps = (0..from).map(|i| (i * stride) as u32).collect();
+        let spans = Arc::new(Spans::new(extent, from, &matrix));
         let (weights, turned) = match axis {
             Axis::Rows => (Panels::new(extent, from, isa.rows(), matrix), Vec::new()),
             Axis::Columns => {
@@ -77,7 +111,7 @@ impl Along {
             }
         };
         let (weights, turned) = (Arc::new(weights), Arc::new(turned));
-        Some(Along { isa, axis, input, extent, weights, turned, taps: Arc::new(taps) })
+        Some(Along { isa, axis, input, extent, weights, turned, taps: Arc::new(taps), spans })
     }
 
     fn out_shape(&self) -> [usize; 4] {
@@ -149,21 +183,29 @@ impl Kernel for Block<'_> {
                 let mut x = 0;
                 while x < self.width {
                     let left = self.width.saturating_sub(x);
-                    if left >= V * L::COUNT {
-                        let places =
-                            std::array::from_fn(|v| self.input.as_ptr().add(x + v * L::COUNT));
-                        self.store(
-                            sums::<L, M, V>(weights.as_ptr(), &op.taps, places, zero()),
-                            (block * M, rows, x),
-                        );
+                    let whole = left >= V * L::COUNT;
+                    if !whole {
+                        x = x.min(self.width - L::COUNT);
+                    }
+                    let span = match op.axis {
+                        Axis::Rows => op.spans.of(block * M, M),
+                        Axis::Columns => {
+                            op.spans.of(x, if whole { V * L::COUNT } else { L::COUNT })
+                        }
+                    };
+                    let weights = weights.as_ptr().add(span.start * M);
+                    let taps = &op.taps[span];
+                    let at = (block * M, rows, x);
+                    if whole {
+                        let mut places = [self.input.as_ptr().add(x); V];
+                        for v in 0..V {
+                            places[v] = places[v].add(v * L::COUNT);
+                        }
+                        self.store(sums::<L, M, V>(weights, taps, places, zero()), at);
                         x += V * L::COUNT;
                     } else {
-                        x = x.min(self.width - L::COUNT);
                         let place = [self.input.as_ptr().add(x)];
-                        self.store(
-                            sums::<L, M, 1>(weights.as_ptr(), &op.taps, place, zero()),
-                            (block * M, rows, x),
-                        );
+                        self.store(sums::<L, M, 1>(weights, taps, place, zero()), at);
                         x += L::COUNT;
                     }
                 }

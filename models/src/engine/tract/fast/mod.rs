@@ -22,6 +22,7 @@ mod normalise;
 pub(crate) mod patches;
 mod product;
 mod rewrite;
+mod sum;
 mod turn;
 mod winograd;
 

@@ -7,6 +7,7 @@ use super::convolution::{Convolution, Shape};
 use super::eight::Levels;
 use super::isa::Isa;
 use super::normalise::Normalise;
+use super::sum::Sum;
 use super::turn::Turn;
 use std::collections::HashSet;
 use tract_core::internal::*;
@@ -31,7 +32,11 @@ pub(in super::super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         .with_rule_for("convolution", convolution)
         .with_rule_for("behind a convolution", behind)
         .rewrite(&(), model)?;
-    Rewriter::default().with_rule_for("nearest", nearest).rewrite(&(), model)
+    // Sums that are left: others were part of something.
+    Rewriter::default()
+        .with_rule_for("nearest", nearest)
+        .with_rule_for("sum", sum)
+        .rewrite(&(), model)
 }
 
 /// Does what is left of moved axes, once tract has found out which of them can be done without.
@@ -336,6 +341,25 @@ fn turn(
     let mut patch = TypedModelPatch::default();
     let input = patch.tap_model(model, node.inputs[0])?;
     let out = patch.wire_node(name, Turn { from, to }, &[input])?[0];
+    patch.shunt_outside(model, node.id.into(), out)?;
+    Ok(Some(patch))
+}
+
+/// tract adds values up one by one if they do not lie in one piece; where they do it is as fast as can be.
+fn sum(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    op: &Reduce,
+) -> TractResult<Option<TypedModelPatch>> {
+    let [axis] = op.axes[..] else { return Ok(None) };
+    rule_if!(op.reducer == Reducer::Sum);
+    rule_if_some!(shape = shape_of(model, node.inputs[0]));
+    rule_if!(shape[axis + 1..].iter().any(|extent| *extent > 1));
+    let mut patch = TypedModelPatch::default();
+    let input = patch.tap_model(model, node.inputs[0])?;
+    let out = patch.wire_node(name, Sum { axis }, &[input])?[0];
     patch.shunt_outside(model, node.id.into(), out)?;
     Ok(Some(patch))
 }

@@ -10,6 +10,7 @@ use super::eight::Levels;
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
 use super::normalise::Normalise;
+use super::sum::Sum;
 use super::turn::Turn;
 use super::{super::optimized, rewrite};
 use proptest::prelude::*;
@@ -266,13 +267,15 @@ proptest! {
     #[test]
     fn any_matrix_along_an_axis(
         channels in 1usize..4, rows in 1usize..20, columns in 4usize..40, extent in 4usize..50,
-        across: bool,
+        across: bool, reach in 0usize..40,
     ) {
         let axis = if across { Axis::Columns } else { Axis::Rows };
         let from = if across { columns } else { rows };
         let matrix = noise(from * extent, 5);
         let input = noise(channels * rows * columns, 6);
-        let at = |to: usize, f: usize| matrix[to * from + f];
+        // Of places far away nothing counts.
+        let near = |to: usize, f: usize| (to * from / extent).abs_diff(f) <= reach;
+        let at = |to: usize, f: usize| if near(to, f) { matrix[to * from + f] } else { 0.0 };
         let mut want = Vec::new();
         let (out_rows, out_columns) = if across { (rows, extent) } else { (extent, columns) };
         for c in 0..channels {
@@ -328,6 +331,21 @@ proptest! {
             f64::from(input[i]) / (squares.sum::<f64>() + f64::from(epsilon)).sqrt()
         }).collect();
         assert_near(&run(&Normalise { axis, epsilon }, &[(&extents, &input)]), &want, 2e-6);
+    }
+
+    #[test]
+    fn any_sum_along_an_axis(
+        outer in 1usize..3, length in 0usize..300, inner in 1usize..140, seed: u32,
+    ) {
+        let shape = [outer, length, inner];
+        let input = noise(shape.iter().product(), seed);
+        let want: Vec<f64> = (0..outer * inner)
+            .map(|i| {
+                let first = i / inner * length * inner + i % inner;
+                (0..length).map(|n| f64::from(input[first + n * inner])).sum()
+            })
+            .collect();
+        assert_near(&run(&Sum { axis: 1 }, &[(&shape, &input)]), &want, 1e-5);
     }
 
     #[test]
