@@ -8,8 +8,13 @@ use super::lanes::Lanes;
 use super::product::Target;
 use tract_core::internal::*;
 
-/// Rows and columns of a tile.
+/// Rows of a tile, and columns that its own are a multiple of.
 const TILE: usize = 16;
+/// Columns of a tile at most. A few lines of each row, one after the other: rows a power of two apart push each other
+/// out of the cache, and a line that is shared by two tiles would be fetched twice.
+const WIDE: usize = 64;
+/// Bands of the widest tiles from which on a matrix is shared in those.
+const BANDS_MIN: usize = 8;
 
 /// The operator: axis `from` comes to stand at `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +40,12 @@ impl Turn {
         if len == 0 {
             return;
         }
-        let bands = columns.div_ceil(TILE);
+        let band = if columns >= BANDS_MIN * WIDE { WIDE } else { TILE };
+        let bands = columns.div_ceil(band);
         let target = Target::new(out);
         shared(outer * bands, |index| {
-            let (matrix, first) = (index / bands, index % bands * TILE);
-            let wide = TILE.min(columns - first);
+            let (matrix, first) = (index / bands, index % bands * band);
+            let wide = band.min(columns - first);
             let input = &input[matrix * len..][..len];
             // SAFETY: rows of the result from `first` on are this band's, and lie within the matrix.
             let out = unsafe {
@@ -74,14 +80,16 @@ pub(crate) fn turned(
     assert!(apart >= columns && input.len() >= (rows - 1) * apart + columns);
     assert!(out_apart >= rows && out.len() >= (columns - 1) * out_apart + rows);
     let isa = Isa::best();
-    for first in (0..columns).step_by(TILE) {
-        let wide = TILE.min(columns - first);
+    let mut first = 0;
+    while first < columns {
+        let left = columns - first;
+        let wide = if left < TILE { left } else { (left / TILE * TILE).min(WIDE) };
         for top in (0..rows).step_by(TILE) {
             let high = TILE.min(rows - top);
             let input = &input[top * apart + first..];
             let out = &mut out[first * out_apart + top..];
-            if [wide, high] == [TILE; 2] {
-                isa.call(Tile { input, apart, out, out_apart });
+            if high == TILE && wide >= TILE {
+                isa.call(Tile { input, apart, wide, out, out_apart });
                 continue;
             }
             for y in 0..high {
@@ -90,6 +98,7 @@ pub(crate) fn turned(
                 }
             }
         }
+        first += wide;
     }
 }
 
@@ -97,6 +106,7 @@ pub(crate) fn turned(
 struct Tile<'a> {
     input: &'a [f32],
     apart: usize,
+    wide: usize,
     out: &'a mut [f32],
     out_apart: usize,
 }
@@ -109,12 +119,13 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
-        let Tile { input, apart, out, out_apart } = self;
-        let mut turned = [[0.0; TILE]; TILE];
-        // SAFETY: `turned` has found so many rows of so many values on either side.
+        let Tile { input, apart, wide, out, out_apart } = self;
+        let mut turned = [[0.0; WIDE]; TILE];
+        // SAFETY: `turned` has found so many rows of so many values on either side; `wide` is a multiple of every
+        // register's length.
         unsafe {
             for y in (0..TILE).step_by(BLOCK) {
-                for x in (0..TILE).step_by(L::COUNT) {
+                for x in (0..wide).step_by(L::COUNT) {
                     let mut four = [L::splat(0.0); BLOCK];
                     for i in 0..BLOCK {
                         four[i] = L::load(input.as_ptr().add((y + i) * apart + x));
@@ -125,7 +136,7 @@ impl Kernel for Tile<'_> {
                     }
                 }
             }
-            for x in 0..TILE {
+            for x in 0..wide {
                 for y in (0..TILE).step_by(BLOCK) {
                     let from = turned[y + x % BLOCK].as_ptr().add(x / BLOCK * BLOCK);
                     let to = out.as_mut_ptr().add(x * out_apart + y);
