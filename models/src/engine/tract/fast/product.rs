@@ -169,12 +169,18 @@ pub(super) fn with_scratch<T>(which: usize, work: impl FnOnce(&mut Vec<f32>) -> 
     SCRATCH.with(|all| work(&mut all[which].borrow_mut()))
 }
 
-/// At least `len` values of `scratch`; what is in them is left over from whoever had it before.
+/// Values of a cache line.
+const LINE: usize = 16;
+
+/// At least `len` values of `scratch`; what is in them is left over from whoever had it before. They begin with a line
+/// of the cache: registers that straddle two lines are slower, and threads that write to different registers of one
+/// line take it from each other all the time.
 pub(super) fn at_least(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
+    if scratch.len() < len + LINE {
+        scratch.resize(len + LINE, 0.0);
     }
-    &mut scratch[..len]
+    let first = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    &mut scratch[first..first + len]
 }
 
 /// Scratch memory for whole numbers of 32 bits.

@@ -158,13 +158,16 @@ impl Winograd {
             let len = points * isa.lanes() * (registers * inputs + groups);
             let windows = at_least(windows, len);
             let target = Target::new(windows);
-            shared(inputs, |number| {
+            let cuts = inputs.min(2 * PIECES);
+            shared(cuts, |cut| {
                 with_scratch(PIECE, |bordered| {
-                    let input = &input[number / phases * rows * columns..][..rows * columns];
-                    let bordered = self.border(op.shape(), input, number % phases, bordered);
-                    for index in 0..groups {
-                        let group = group(index);
-                        isa.call(Windows { op: self, group, bordered, inputs, number, target });
+                    for number in cut * inputs / cuts..(cut + 1) * inputs / cuts {
+                        let input = &input[number / phases * rows * columns..][..rows * columns];
+                        let bordered = self.border(op.shape(), input, number % phases, bordered);
+                        for index in 0..groups {
+                            let group = group(index);
+                            isa.call(Windows { op: self, group, bordered, inputs, number, target });
+                        }
                     }
                 });
             });
