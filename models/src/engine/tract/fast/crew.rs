@@ -247,6 +247,11 @@ pub(in super::super) fn with_crew<T>(crew: Option<&Arc<Crew>>, work: impl FnOnce
     work()
 }
 
+/// How many threads [`shared`] has, the caller's own included.
+pub(super) fn hands() -> usize {
+    OURS.with_borrow(|crew| crew.as_ref().map_or(1, |crew| crew.threads.len() + 1))
+}
+
 /// Does `work` for 0..`count`, on all threads that the running graph was given.
 pub(super) fn shared(count: usize, work: impl Fn(usize) + Sync) {
     // What shares within shared work does so alone.

@@ -9,10 +9,11 @@
 //! (five and ten times with the usual 0, +-1, +-2).
 
 use super::convolution::{Convolution, Shape, finish, spread};
-use super::crew::shared;
+use super::crew::{hands, shared};
 use super::isa::{Isa, Kernel};
 use super::lanes::{LANES_MAX, Lanes};
 use super::product::{Target, add_products, at_least, load_all, with_scratch};
+use std::ops::Range;
 
 /// Rows and columns of the results of a tile.
 const TILE: usize = 4;
@@ -21,7 +22,7 @@ const WINDOW_3: usize = TILE + 2;
 const WINDOW_2: usize = TILE + 1;
 /// Channels on either side from which on fewer products are worth what it takes to get to them.
 const CHANNELS_MIN: usize = 12;
-/// Pieces that the work between two waits is cut into at least, for threads to share.
+/// Pieces that work is cut into where there are fewer groups of tiles than threads.
 const PIECES: usize = 8;
 /// Weights that are asked of the memory before they are needed: those of a whole network do not stay in any cache
 /// from one picture to the next.
@@ -138,63 +139,40 @@ impl Winograd {
 
     /// `out` = the convolution of `input`, plus `added`.
     pub fn apply(&self, op: &Convolution, input: &[f32], added: Option<&[f32]>, out: &mut [f32]) {
-        let isa = op.isa();
         let [channels, rows, columns] = op.shape().input;
         let (outputs, plane) = op.out_planes();
         assert!(input.len() == channels * rows * columns && out.len() == outputs * plane);
         assert!(added.is_none_or(|added| added.len() == out.len()));
-        let phases = self.stride * self.stride;
-        let inputs = channels * phases;
-        let points = self.window * self.window;
+        let inputs = channels * self.stride * self.stride;
+        let job = Job { op, winograd: self, inputs, input, added, target: Target::new(out) };
         let registers = self.chunks.len() / CHUNKS;
-        let groups = registers.div_ceil(isa.registers());
+        let groups = registers.div_ceil(op.isa().registers());
         // As even as can be: a last group of one register would be as slow as one of two.
         let group = |index: usize| {
             let [first, end] = [index, index + 1].map(|index| index * registers / groups);
-            let at = points * isa.lanes() * (first * inputs + index);
-            Group { at, chunks: &self.chunks[first * CHUNKS..end * CHUNKS] }
+            Group { chunks: &self.chunks[first * CHUNKS..end * CHUNKS] }
         };
-        with_scratch(WINDOWS, |windows| {
-            let len = points * isa.lanes() * (registers * inputs + groups);
-            let windows = at_least(windows, len);
-            let target = Target::new(windows);
-            let cuts = inputs.min(2 * PIECES);
-            shared(cuts, |cut| {
-                with_scratch(PIECE, |bordered| {
-                    for number in cut * inputs / cuts..(cut + 1) * inputs / cuts {
-                        let input = &input[number / phases * rows * columns..][..rows * columns];
-                        let bordered = self.border(op.shape(), input, number % phases, bordered);
-                        for index in 0..groups {
-                            let group = group(index);
-                            isa.call(Windows { op: self, group, bordered, inputs, number, target });
-                        }
-                    }
+        let blocks = outputs.div_ceil(op.isa().rows());
+        if groups >= hands() {
+            // Whoever makes a group's windows uses them up, while they are in the nearest caches.
+            shared(groups, |index| {
+                with_scratch(WINDOWS, |windows| {
+                    let windows = job.room(group(index), windows);
+                    job.windows(group(index), 0..inputs, Target::new(windows));
+                    job.products(group(index), 0..blocks, windows);
                 });
             });
-            let blocks = outputs.div_ceil(isa.rows());
-            let cuts = PIECES.div_ceil(groups).min(blocks);
-            let target = Target::new(out);
-            shared(groups * cuts, |piece| {
-                let (group, cut) = (group(piece / cuts), piece % cuts);
-                let blocks = [cut, cut + 1].map(|cut| cut * blocks / cuts);
-                with_scratch(PIECE, |sums| {
-                    let len = points * isa.rows() * isa.registers() * isa.lanes();
-                    let sums = Target::new(at_least(sums, len));
-                    let winograd = self;
-                    isa.call(Products {
-                        op,
-                        winograd,
-                        inputs,
-                        group,
-                        windows,
-                        blocks,
-                        sums,
-                        added,
-                        target,
-                    });
-                });
+            return;
+        }
+        for index in 0..groups {
+            let group = group(index);
+            with_scratch(WINDOWS, |windows| {
+                let windows = job.room(group, windows);
+                let target = Target::new(windows);
+                in_pieces(inputs, |numbers| job.windows(group, numbers, target));
+                in_pieces(blocks, |blocks| job.products(group, blocks, windows));
             });
-        });
+        }
     }
 
     /// Rows and columns of an input with its borders, and what chunks read beyond.
@@ -202,24 +180,93 @@ impl Winograd {
         [self.tiles[0] * TILE + self.window - TILE, (self.tiles[1] + 1) * TILE]
     }
 
-    /// One phase of one channel with its borders.
-    fn border<'a>(
+    /// The rows of that which a group sees.
+    fn rows_of(&self, group: Group<'_>) -> Range<usize> {
+        let width = self.bordered()[1];
+        let mut rows = group.chunks.iter().filter(|c| c.extent[0] > 0).map(|c| c.from / width);
+        let first = rows.next().unwrap_or(0);
+        first..rows.last().unwrap_or(first) + self.window
+    }
+}
+
+/// Shares the numbers below `count` in a few pieces.
+fn in_pieces(count: usize, work: impl Fn(Range<usize>) + Sync) {
+    let pieces = count.min(PIECES);
+    shared(pieces, |piece| work(piece * count / pieces..(piece + 1) * count / pieces));
+}
+
+/// A convolution of one map.
+struct Job<'a> {
+    op: &'a Convolution,
+    winograd: &'a Winograd,
+    /// Channels, each as many times as it has phases.
+    inputs: usize,
+    input: &'a [f32],
+    added: Option<&'a [f32]>,
+    target: Target,
+}
+
+impl Job<'_> {
+    /// Room for a group's windows.
+    fn room<'s>(&self, group: Group<'_>, scratch: &'s mut Vec<f32>) -> &'s mut [f32] {
+        let points = self.winograd.window * self.winograd.window;
+        at_least(scratch, points * group.per_point(self.inputs, self.op.isa().lanes()))
+    }
+
+    /// The windows of some inputs at their points.
+    fn windows(&self, group: Group<'_>, numbers: Range<usize>, target: Target) {
+        let Job { op, winograd, inputs, .. } = *self;
+        let (isa, rows) = (op.isa(), winograd.rows_of(group));
+        with_scratch(PIECE, |bordered| {
+            for number in numbers {
+                let bordered = self.border(number, rows.clone(), bordered);
+                isa.call(Windows { op: winograd, group, bordered, inputs, number, target });
+            }
+        });
+    }
+
+    /// Some blocks of channels of a group's results.
+    fn products(&self, group: Group<'_>, blocks: Range<usize>, windows: &[f32]) {
+        let Job { op, winograd, inputs, added, target, .. } = *self;
+        let isa = op.isa();
+        with_scratch(PIECE, |sums| {
+            let points = winograd.window * winograd.window;
+            let len = points * isa.rows() * isa.registers() * isa.lanes();
+            let sums = Target::new(at_least(sums, len));
+            isa.call(Products {
+                op,
+                winograd,
+                inputs,
+                group,
+                windows,
+                blocks,
+                sums,
+                added,
+                target,
+            });
+        });
+    }
+
+    /// One phase of one channel with its borders, as far as these rows go.
+    fn border<'s>(
         &self,
-        shape: &Shape,
-        input: &[f32],
-        phase: usize,
-        bordered: &'a mut Vec<f32>,
-    ) -> &'a [f32] {
-        let [_, rows, columns] = shape.input;
-        let [above, left] = shape.pad;
-        let [height, width] = self.bordered();
+        number: usize,
+        seen: Range<usize>,
+        bordered: &'s mut Vec<f32>,
+    ) -> &'s [f32] {
+        let Winograd { stride, .. } = *self.winograd;
+        let Shape { input: [_, rows, columns], pad: [above, left], .. } = *self.op.shape();
+        let [height, width] = self.winograd.bordered();
+        let (channel, phase) = (number / (stride * stride), number % (stride * stride));
+        let input = &self.input[channel * rows * columns..][..rows * columns];
         let bordered = at_least(bordered, height * width);
-        for (y, out) in bordered.chunks_exact_mut(width).enumerate() {
-            let y = (y * self.stride + phase / self.stride).checked_sub(above);
+        for y in seen {
+            let out = &mut bordered[y * width..][..width];
+            let y = (y * stride + phase / stride).checked_sub(above);
             match y.filter(|y| *y < rows) {
                 Some(y) => {
                     let row = &input[y * columns..][..columns];
-                    spread(row, out, [phase % self.stride, self.stride, left], 0.0);
+                    spread(row, out, [phase % stride, stride, left], 0.0);
                 }
                 None => out.fill(0.0),
             }
@@ -252,8 +299,6 @@ impl Chunk {
 /// Registers that are worked on together.
 #[derive(Clone, Copy)]
 struct Group<'a> {
-    /// Where its values lie among all: `[points][in][registers]`, a register longer for each point.
-    at: usize,
     chunks: &'a [Chunk],
 }
 
@@ -365,7 +410,7 @@ impl Windows<'_> {
     unsafe fn of<L: Lanes, const W: usize>(&self) {
         let width = self.op.bordered()[1];
         let registers = self.group.registers();
-        let own = self.group.at + self.number * registers * L::COUNT;
+        let own = self.number * registers * L::COUNT;
         let next = self.group.per_point(self.inputs, L::COUNT);
         // SAFETY: a chunk's windows, and a register's length from their fifth column on, lie within the input with its
         // borders; `apply` has made room for all points, and every input and register writes its own.
@@ -408,7 +453,7 @@ struct Products<'a> {
     inputs: usize,
     group: Group<'a>,
     windows: &'a [f32],
-    blocks: [usize; 2],
+    blocks: Range<usize>,
     /// Room for the sums of a block at all points.
     sums: Target,
     added: Option<&'a [f32]>,
@@ -440,9 +485,9 @@ impl Products<'_> {
         let (inputs, points) = (self.inputs, W * W);
         let (channels, plane) = self.op.out_planes();
         let per_point = self.group.per_point(inputs, L::COUNT);
-        let windows = &self.windows[self.group.at..][..points * per_point];
+        let windows = &self.windows[..points * per_point];
         let per_block = points * inputs * M;
-        for block in self.blocks[0]..self.blocks[1] {
+        for block in self.blocks.clone() {
             let mut weights = self.winograd.weights[block * per_block..][..per_block].as_ptr();
             // SAFETY: windows and weights were cut to their lengths just now, `apply` has made room for the sums; the
             // results of a tile are written by the one chunk that has it.
