@@ -1,8 +1,9 @@
 //! Operators of our own for what tract does slowly and our graphs are made of (`docs/performance.md`): all
-//! convolutions, attention, bilinear resizing, vectors made as long as 1, and axes that change places, in f32. The
-//! slow ones are plain loops over one inner product ([`product`]), compiled for AVX-512, AVX2, NEON and for none of
-//! these. Convolutions whose input is rounded to 8 bits multiply bytes ([`eight`]) where the processor can. Scoring's
-//! search for the nearest patch is beside them ([`patches`]).
+//! convolutions, attention, bilinear resizing, vectors made as long as 1, sums, and axes that change places, in f32. The
+//! slow ones are plain loops over one inner product ([`product`]), compiled for AVX-512, AVX2, SSE2, NEON and for none
+//! of these; most convolutions get by with fewer products than that ([`winograd`]). Those whose input is rounded to 8
+//! bits multiply bytes ([`eight`]) where the processor can. Scoring's search for the nearest patch is beside them
+//! ([`patches`]).
 //!
 //! This is the one place of the models' crate with unsafe code: registers of an instruction set, memory
 //! that no other operator has written yet, and threads that write to different places of one tensor.
