@@ -11,12 +11,15 @@ from collections import Counter
 # The first that is found in a function's name says what it is for.
 KINDS = [
     ("fast::convolution", "convolutions"),
+    ("fast::winograd", "convolutions"),
     ("fast::eight", "convolutions"),
     ("fast::dots", "convolutions"),
     ("fast::attention", "attention"),
     ("fast::normalise", "normalising and turning"),
     ("fast::turn", "normalising and turning"),
+    ("fast::sum", "normalising and turning"),
     ("fast::along", "bilinear resizing"),
+    ("fast::patches", "position witness"),
     ("student_t", "position witness"),
     ("fast::isa", "position witness"),
     ("inspector", "statistics, fusion, regions"),

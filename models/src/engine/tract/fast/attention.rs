@@ -114,7 +114,7 @@ impl Pairs {
                         target,
                         nearest,
                     };
-                    with_scratch(LOCAL, |scratch| self.isa.call(Scratched { part, scratch }));
+                    with_scratch(LOCAL, |scratch| part.attend(scratch));
                 });
             });
         });
@@ -130,6 +130,14 @@ struct Part<'a> {
     values: (&'a [f32], usize),
     target: Target,
     nearest: Target,
+}
+
+impl Part<'_> {
+    /// A function by itself, so that profiles name it.
+    #[inline(never)]
+    fn attend(self, scratch: &mut Vec<f32>) {
+        self.op.isa.call(Scratched { part: self, scratch });
+    }
 }
 
 struct Scratched<'a> {

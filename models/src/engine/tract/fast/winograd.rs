@@ -84,6 +84,12 @@ fn at_points<const K: usize, const W: usize>(
     std::array::from_fn(|y| columns.map(|column| column[y]))
 }
 
+fn write<'a>(places: impl Iterator<Item = &'a mut f32>, values: &[f64]) {
+    for (place, value) in places.zip(values) {
+        *place = *value as f32;
+    }
+}
+
 impl Winograd {
     /// `weight` is `[out, in, rows, columns]`. None if it is another kind of convolution.
     pub fn new(isa: Isa, shape: &Shape, weight: &[f32]) -> Option<Winograd> {
@@ -99,29 +105,29 @@ impl Winograd {
         }
         let [outputs, rows, columns] = shape.output;
         let inputs = shape.input[0] * stride * stride;
-        let (block, points) = (isa.rows(), window * window);
-        let per_block = points * inputs * block;
+        let block = isa.rows();
+        let per_block = window * window * inputs * block;
         let mut weights = vec![0.0; outputs.div_ceil(block) * per_block];
-        for output in 0..outputs {
+        for (number, weights) in weights.chunks_exact_mut(per_block).enumerate() {
+            let own = number * block..outputs.min((number + 1) * block);
             for input in 0..inputs {
                 let (channel, phase) = (input / (stride * stride), input % (stride * stride));
-                let kernel = &weight[(output * shape.input[0] + channel) * cells * cells..];
-                let cell = |y: usize, x: usize| {
-                    let (y, x) = (y * stride + phase / stride, x * stride + phase % stride);
-                    f64::from(kernel[y * cells + x])
-                };
-                let mut put = |point: usize, value: f64| {
-                    let within = (point * inputs + input) * block + output % block;
-                    weights[output / block * per_block + within] = value as f32;
-                };
-                if window == WINDOW_3 {
-                    let kernel = [0, 1, 2].map(|y| [0, 1, 2].map(|x| cell(y, x)));
-                    let values = at_points(kernel, three_at_points);
-                    values.iter().flatten().enumerate().for_each(|(point, v)| put(point, *v));
-                } else {
-                    let kernel = [0, 1].map(|y| [0, 1].map(|x| cell(y, x)));
-                    let values = at_points(kernel, two_at_points);
-                    values.iter().flatten().enumerate().for_each(|(point, v)| put(point, *v));
+                for output in own.clone() {
+                    let kernel = &weight[(output * shape.input[0] + channel) * cells * cells..];
+                    let cell = |y: usize, x: usize| {
+                        let (y, x) = (y * stride + phase / stride, x * stride + phase % stride);
+                        f64::from(kernel[y * cells + x])
+                    };
+                    // One weight of all outputs of the block side by side.
+                    let places = weights[input * block + output - own.start..].iter_mut();
+                    let places = places.step_by(inputs * block);
+                    if window == WINDOW_3 {
+                        let kernel = [0, 1, 2].map(|y| [0, 1, 2].map(|x| cell(y, x)));
+                        write(places, at_points(kernel, three_at_points).as_flattened());
+                    } else {
+                        let kernel = [0, 1].map(|y| [0, 1].map(|x| cell(y, x)));
+                        write(places, at_points(kernel, two_at_points).as_flattened());
+                    }
                 }
             }
         }
@@ -185,7 +191,7 @@ impl Winograd {
         let width = self.bordered()[1];
         let mut rows = group.chunks.iter().filter(|c| c.extent[0] > 0).map(|c| c.from / width);
         let first = rows.next().unwrap_or(0);
-        first..rows.last().unwrap_or(first) + self.window
+        first..rows.next_back().unwrap_or(first) + self.window
     }
 }
 
