@@ -43,7 +43,7 @@ pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
 pub fn operators() -> String {
     match fast::described() {
         (name, true) => format!(
-            "{name}, bytes four at a time: a package of 8 bits (oneprompt-m-int8) is faster here"
+            "{name}, bytes four at a time: a package of 8 bits (oneprompt-m-int8) is smaller and a little faster here"
         ),
         (name, false) => {
             format!("{name}, no products of bytes: a package of 8 bits is no faster here")
