@@ -23,6 +23,7 @@ pub use tail::TAIL_PARTS_MIN;
 
 use crate::map::Map;
 use crate::student_t::special::{ln_gamma, t_upper_quantile, t_upper_tail};
+use crate::tensor::all_finite;
 use std::fmt;
 
 /// Values of a map are kept this far from 0 and 1 before the logit: the resolution of the 16-bit
@@ -287,8 +288,7 @@ const COLUMNS: usize = 64;
 /// Greatest mean over the 3x3 neighbourhoods (clipped at the edge); NaN if a cell is not finite or
 /// the size does not fit.
 fn smoothed_peak(width: usize, height: usize, values: &[f32]) -> f64 {
-    let sound = values.iter().fold(true, |all, v| all & v.is_finite());
-    if width * height != values.len() || values.is_empty() || !sound {
+    if width * height != values.len() || values.is_empty() || !all_finite(values) {
         return f64::NAN;
     }
     let row = |y: usize| &values[y * width..][..width];
@@ -298,7 +298,8 @@ fn smoothed_peak(width: usize, height: usize, values: &[f32]) -> f64 {
         let (above, below) = (row(y.saturating_sub(1)), row((y + 1).min(height - 1)));
         let weights = (f32::from(y > 0), f32::from(y + 1 < height));
         let rows = 1.0 + weights.0 + weights.1;
-        let column = |x: usize| weights.0 * above[x] + row(y)[x] + weights.1 * below[x];
+        let added = |above: f32, own: f32, below: f32| weights.0 * above + own + weights.1 * below;
+        let column = |x: usize| added(above[x], row(y)[x], below[x]);
         let at_the_edge = |x: usize, beside: usize| {
             let (sum, wide) =
                 if beside < width { (column(x) + column(beside), 2.0) } else { (column(x), 1.0) };
@@ -314,7 +315,7 @@ fn smoothed_peak(width: usize, height: usize, values: &[f32]) -> f64 {
             let cells = own.iter().zip(above).zip(below).take(count + 2);
             let mut columns = [0.0; COLUMNS + 2];
             for (column, ((own, above), below)) in columns.iter_mut().zip(cells) {
-                *column = weights.0 * above + own + weights.1 * below;
+                *column = added(*above, *own, *below);
             }
             let near = columns.windows(3).take(count);
             for (greatest, near) in greatest.iter_mut().zip(near) {

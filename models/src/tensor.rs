@@ -54,13 +54,16 @@ impl Tensor {
 
     /// Index of the first NaN or infinity.
     pub fn first_not_finite(&self) -> Option<usize> {
-        // Whole blocks first, without leaving early: that is done in vectors.
         const BLOCK: usize = 256;
-        let sound = |block: &[f32]| block.iter().fold(true, |all, v| all & v.is_finite());
-        let block = self.data.chunks(BLOCK).position(|block| !sound(block))?;
+        let block = self.data.chunks(BLOCK).position(|block| !all_finite(block))?;
         let rest = self.data[block * BLOCK..].iter().position(|v| !v.is_finite());
         rest.map(|index| block * BLOCK + index)
     }
+}
+
+/// Whether no value is NaN or infinite. Looks at all of them, without leaving early: that is done in vectors.
+pub(crate) fn all_finite(values: &[f32]) -> bool {
+    values.iter().fold(true, |all, v| all & v.is_finite())
 }
 
 /// Product of the extents, or `None` if it exceeds [`TENSOR_ELEMENTS_MAX`].

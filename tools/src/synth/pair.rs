@@ -145,6 +145,9 @@ pub struct Pair {
     pub base: BaseKind,
 }
 
+/// Keeps the draws of what is seen close apart from a pair's own: whole pairs stay what they are, however many others
+/// are seen close.
+const CLOSE_STREAM: u64 = 0x434C_4F53;
 /// Share of the pairs seen close that are seen where most of the change is; the rest anywhere.
 const AT_THE_CHANGE: f32 = 0.75;
 
@@ -183,8 +186,7 @@ impl Library {
     /// Pair number `index` of the sequence chosen by the configuration; the same on every call and
     /// thread. The configuration must pass [`SynthConfig::check`].
     pub fn pair(&self, config: &SynthConfig, index: u64) -> Pair {
-        // Another seed: whole pairs stay what they are, however many others are seen close.
-        let dice = &mut Dice::new(config.seed ^ 0x434C_4F53, index);
+        let dice = &mut Dice::new(config.seed ^ CLOSE_STREAM, index);
         if !dice.chance(config.close_share) {
             return self.whole_pair(config, index);
         }

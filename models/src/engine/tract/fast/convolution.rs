@@ -144,7 +144,7 @@ impl Convolution {
         in_tiles.or_else(|| Convolution::in_sums(isa, shape, weight, bias))
     }
 
-    /// In tiles. None if it is not 3x3, or the map too small.
+    /// In tiles. None if its kernel is of no kind that tiles are known for.
     pub fn in_tiles(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
         let way = Way::Winograd(Winograd::new(isa, shape, weight)?);
         Some(Convolution::with(isa, shape, way, bias))
@@ -168,7 +168,7 @@ impl Convolution {
         weight: &[f32],
         bias: &[f32],
     ) -> Option<Convolution> {
-        let isa = Isa::available().first().copied().filter(|_| !shape.depthwise)?;
+        let isa = (!shape.depthwise).then(Isa::best)?;
         let dots = Dots::beside(isa)?;
         let groups = shape.input[0].div_ceil(TOGETHER);
         let layout = shape.layout(isa.lanes(), groups, groups)?;

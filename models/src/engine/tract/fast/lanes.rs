@@ -34,10 +34,6 @@ pub(super) trait Lanes: Copy {
     /// `self * 2^exponent` for whole exponents in -126..=127.
     unsafe fn scale(self, exponent: Self) -> Self;
 
-    /// Asks the memory for what lies there, if the set has a word for it. Any address will do.
-    #[inline(always)]
-    unsafe fn fetch(_from: *const f32) {}
-
     /// Rows for columns within every four values: value `4 b + i` of `k` is value `4 b + k` of `i`.
     unsafe fn turn(four: [Self; 4]) -> [Self; 4];
 
@@ -254,11 +250,6 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn fetch(from: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-        }
-
-        #[inline(always)]
         unsafe fn turn(four: [Self; 4]) -> [Self; 4] {
             unsafe {
                 turn!(
@@ -354,11 +345,6 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn fetch(from: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-        }
-
-        #[inline(always)]
         unsafe fn turn(four: [Self; 4]) -> [Self; 4] {
             unsafe {
                 turn!(
@@ -450,11 +436,6 @@ mod x86 {
                 let factor = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased));
                 Self(_mm256_mul_ps(self.0, factor))
             }
-        }
-
-        #[inline(always)]
-        unsafe fn fetch(from: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
 
         #[inline(always)]

@@ -237,9 +237,8 @@ fn attention(
     // What is weighted lies as it is written: `[1, keys, width]`.
     rule_if!(of_values.queries == (node.id.into(), Order::Rows));
     let (values, Order::Columns) = of_values.keys else { return Ok(None) };
-    let Some(isa) = Isa::available().first().copied() else { return Ok(None) };
     let new = Pairs {
-        isa,
+        isa: Isa::best(),
         queries: pairs.queries.1,
         keys: pairs.keys.1,
         purpose: Use::Attend { scale, nearest: None },
@@ -320,8 +319,8 @@ fn greatest_product(
 ) -> TractResult<Option<TypedModelPatch>> {
     rule_if!(op.reducer == Reducer::Max && op.axes.as_slice() == [2]);
     rule_if_some!(pairs = all_pairs(model, node.inputs[0]));
-    let Some(isa) = Isa::available().first().copied() else { return Ok(None) };
-    let new = Pairs { isa, queries: pairs.queries.1, keys: pairs.keys.1, purpose: Use::Greatest };
+    let (queries, keys) = (pairs.queries.1, pairs.keys.1);
+    let new = Pairs { isa: Isa::best(), queries, keys, purpose: Use::Greatest };
     let mut patch = TypedModelPatch::default();
     let inputs = patch.taps(model, &[pairs.queries.0, pairs.keys.0])?;
     let out = patch.wire_node(name, new, &inputs)?[0];

@@ -12,7 +12,7 @@ use super::convolution::{Convolution, Shape, finish, spread};
 use super::crew::{hands, shared};
 use super::isa::{Isa, Kernel};
 use super::lanes::{LANES_MAX, Lanes};
-use super::product::{Target, add_products, at_least, load_all, with_scratch};
+use super::product::{Target, add_products, at_least, fetch, load_all, with_scratch};
 use std::ops::Range;
 
 /// Rows and columns of the results of a tile.
@@ -505,7 +505,7 @@ impl Products<'_> {
                     }
                     let mut sums = [[L::splat(0.0); V]; M];
                     for input in 0..inputs {
-                        L::fetch(weights.wrapping_add(AHEAD));
+                        fetch(weights.wrapping_add(AHEAD));
                         add_products(&mut sums, weights, load_all(from, input * V * L::COUNT));
                         weights = weights.add(M);
                     }
