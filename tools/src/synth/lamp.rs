@@ -1,9 +1,5 @@
 //! A lamp that stays where it is while the part in front of it turns: faces and edges that were lit on
 //! one side of the pair are dark on the other, and nothing has changed.
-//!
-//! No photo tells the shape of what it shows. The slopes here are made up, but keep to what is seen:
-//! every tone of the picture gets faces of its own, so that borders of faces are borders of things, and
-//! edges are bevelled.
 
 use std::f32::consts::TAU;
 
@@ -11,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::base::BaseKind;
 use super::dice::Dice;
-use super::noise::Perlin;
 use super::raster::Rgb;
+use super::relief::Relief;
 
 /// How often and how strongly the two sides of a pair are lit from different directions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,11 +46,7 @@ impl Lamp {
         Some(Lit {
             directions: [first, second].map(|angle| angle.sin_cos()).map(|(y, x)| (x, y)),
             strength: dice.range(0.2, 1.0) * self.strength,
-            facets: dice.range(0.0, 1.0),
-            bevel: dice.range(0.3, 1.0),
-            tones: dice.range(1.5, 5.0),
-            width: dice.log_range(0.2, 0.8),
-            seed: dice.bits(),
+            relief: Relief::draw(dice),
         })
     }
 }
@@ -63,13 +55,7 @@ impl Lamp {
 pub struct Lit {
     directions: [(f32, f32); 2],
     strength: f32,
-    facets: f32,
-    bevel: f32,
-    /// Number of tones that have faces of their own.
-    tones: f32,
-    /// Typical width of a face, share of the picture.
-    width: f32,
-    seed: u64,
+    relief: Relief,
 }
 
 /// Which of the two pictures.
@@ -90,27 +76,7 @@ impl Lit {
     /// The slopes of what `picture` shows. Both sides take them from the good part, so that light adds
     /// no difference around a change.
     pub fn shades(&self, picture: &Rgb) -> Shades {
-        let (w, h) = (picture.w, picture.h);
-        let tone = soft_tone(picture);
-        let fields = [Perlin::new(self.seed), Perlin::new(self.seed ^ 0x51_0E5)];
-        let scale = 1.0 / (self.width * w as f32);
-        let reach = (w / 128).max(1);
-        let mut slopes = Vec::with_capacity(w * h);
-        for y in 0..h {
-            let (up, down) = (y.saturating_sub(reach), (y + reach).min(h - 1));
-            for x in 0..w {
-                let (left, right) = (x.saturating_sub(reach), (x + reach).min(w - 1));
-                let gx = tone[y * w + right] - tone[y * w + left];
-                let gy = tone[down * w + x] - tone[up * w + x];
-                // Any clear edge is a full bevel; texture below it stays faint.
-                let steep = self.bevel / (gx.hypot(gy) + 0.15);
-                let face = (tone[y * w + x] * self.tones).floor() * 13.7;
-                let (u, v) = (x as f32 * scale + face, y as f32 * scale - face);
-                let [fx, fy] = [0, 1].map(|k: usize| self.facets * 1.6 * fields[k].at(u, v));
-                slopes.push((fx + steep * gx, fy + steep * gy));
-            }
-        }
-        Shades { slopes }
+        Shades { slopes: self.relief.slopes(picture) }
     }
 
     /// `picture` as it looks on one side of the pair.
@@ -136,34 +102,6 @@ fn shoulder(lit: f32, level: f32) -> f32 {
     }
     let from = level.max(START);
     from + (255.0 - from) * 0.5 * (1.0 - (-(lit - from) / (256.0 - from)).exp())
-}
-
-/// Brightness 0..1, averaged over 5 x 5 pixels so that grain makes no faces.
-fn soft_tone(picture: &Rgb) -> Vec<f32> {
-    const REACH: usize = 2;
-    let (w, h) = (picture.w, picture.h);
-    let grey: Vec<f32> = picture
-        .px
-        .chunks_exact(3)
-        .map(|p| (f32::from(p[0]) + f32::from(p[1]) + f32::from(p[2])) / 765.0)
-        .collect();
-    let mean = |line: &dyn Fn(usize) -> f32, at: usize, count: usize| {
-        let (from, to) = (at.saturating_sub(REACH), (at + REACH + 1).min(count));
-        (from..to).map(line).sum::<f32>() / (to - from) as f32
-    };
-    let mut rows = vec![0.0; w * h];
-    for y in 0..h {
-        for x in 0..w {
-            rows[y * w + x] = mean(&|k| grey[y * w + k], x, w);
-        }
-    }
-    let mut out = vec![0.0; w * h];
-    for y in 0..h {
-        for x in 0..w {
-            out[y * w + x] = mean(&|k| rows[k * w + x], y, h);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -200,11 +138,15 @@ mod tests {
         let lit = Lit {
             directions: [(1.0, 0.0), (-1.0, 0.0)],
             strength: 0.4,
-            facets: 0.0,
-            bevel: 1.0,
-            tones: 3.0,
-            width: 0.5,
-            seed: 3,
+            relief: Relief {
+                facets: 0.0,
+                bevel: 1.0,
+                tones: 3.0,
+                width: 0.5,
+                stretch: 1.0,
+                along: (1.0, 0.0),
+                seed: 3,
+            },
         };
         let good = disc();
         let shades = lit.shades(&good);

@@ -10,6 +10,7 @@ use super::base::{Base, BaseKind, Drawing, Twin, crop_map};
 use super::changes::{self, ChangeKind, Desk};
 use super::dice::Dice;
 use super::geometry::{CELL, Class, Geometry, View};
+use super::gloss::Gloss;
 use super::industrial;
 use super::label::LABEL_MIN;
 use super::lamp::{Lamp, Side};
@@ -37,6 +38,8 @@ pub struct SynthConfig {
     pub light: Light,
     /// How often the light falls on each side from another direction.
     pub lamp: Lamp,
+    /// How often a lamp is mirrored in the surface, at another place on each side.
+    pub gloss: Gloss,
     /// Share of pairs that are seen close: a quarter of a pair of twice the size.
     pub close_share: f32,
     /// Share of pairs without any change.
@@ -65,6 +68,7 @@ impl Default for SynthConfig {
             geometry: Geometry::default(),
             light: Light::default(),
             lamp: Lamp::default(),
+            gloss: Gloss::default(),
             close_share: 0.5,
             no_change_share: 0.12,
             texture_share: 0.20,
@@ -117,6 +121,9 @@ impl SynthConfig {
             ("lamp.share", self.lamp.share),
             ("lamp.turned_share", self.lamp.turned_share),
             ("lamp.strength", self.lamp.strength),
+            ("gloss.share", self.gloss.share),
+            ("gloss.moved_share", self.gloss.moved_share),
+            ("gloss.strength", self.gloss.strength),
         ];
         for (name, share) in shares {
             if !(0.0..=1.0).contains(&share) {
@@ -148,6 +155,8 @@ pub struct Pair {
 /// Keeps the draws of what is seen close apart from a pair's own: whole pairs stay what they are, however many others
 /// are seen close.
 const CLOSE_STREAM: u64 = 0x434C_4F53;
+/// The same for what is mirrored in glossy surfaces.
+const GLOSS_STREAM: u64 = 0x474C_4F53;
 /// Share of the pairs seen close that are seen where most of the change is; the rest anywhere.
 const AT_THE_CHANGE: f32 = 0.75;
 
@@ -237,6 +246,12 @@ impl Library {
             let shades = lit.shades(&base.canvas);
             lit.light(&mut on_prompt, &shades, Side::Prompt);
             lit.light(&mut on_query, &shades, Side::Query);
+        }
+        let dice_of_gloss = &mut Dice::new(config.seed ^ GLOSS_STREAM, index);
+        if let Some(mirror) = config.gloss.draw(base.kind, dice_of_gloss) {
+            let slopes = mirror.slopes(&base.canvas);
+            mirror.shine(&mut on_prompt, &slopes, Side::Prompt);
+            mirror.shine(&mut on_query, &slopes, Side::Query);
         }
         let mut prompt = prompt_view.render(&on_prompt);
         let mut query = query_view.render(&on_query);
@@ -395,6 +410,7 @@ mod tests {
             geometry: Geometry::still(),
             light: Light::still(),
             lamp: Lamp::off(),
+            gloss: Gloss::off(),
             other_place_share: 0.0,
             other_grain_share: 0.0,
             no_change_share: 0.0,
