@@ -19,9 +19,13 @@ pub enum FusionRule {
     /// `1 - (1-c)^wc (1-n)^wn (1-p)^wp`: any witness alone can raise the alarm.
     #[default]
     NoisyOr,
-    /// `(wc c + wn n + wp p) / (wc + wn + wp)`: witnesses have to agree.
+    /// `(wc c + wn n + wp p) / (wc + wn + wp)`: witnesses have to agree. Roots of the maps let a witness that is
+    /// faint everywhere speak beside one that says yes or no.
     WeightedMean,
 }
+
+/// Most square roots that are taken of a map, and most times that the joined one is squared.
+pub const ROOTS_MAX: u32 = 4;
 
 /// Takes `delta / D` to 0..1 with a fixed curve; one half at `usual`, the logarithm of what a good part's
 /// worst patch has.
@@ -49,6 +53,8 @@ pub(crate) struct Fuser {
     companion: Map,
     /// The same at the size of the change map.
     wide: Map,
+    /// Mean of the change and the position map, at the size of the change map.
+    agreement: Map,
 }
 
 impl Fuser {
@@ -72,8 +78,16 @@ impl Fuser {
             change_weight: wc,
             nearest_weight: wn,
             position_weight: wp,
+            change_roots,
+            nearest_roots,
+            position_roots,
+            joined_squares,
             ..
         } = *constants;
+        self.agree(change, position);
+        take_roots(&mut change.values, change_roots);
+        take_roots(&mut self.nearest.values, nearest_roots);
+        take_roots(&mut self.companion.values, position_roots);
         for (p, n) in self.companion.values.iter_mut().zip(&self.nearest.values) {
             *p = match rule {
                 FusionRule::NoisyOr => spared(*n, wn) * spared(*p, wp),
@@ -90,6 +104,28 @@ impl Fuser {
             };
             *c = joined.clamp(0.0, 1.0);
         }
+        for _ in 0..joined_squares {
+            change.values.iter_mut().for_each(|value| *value *= *value);
+        }
+    }
+
+    /// Where change and position map, both as they are, agreed at the last [`Fuser::fuse`].
+    pub(crate) fn agreement(&mut self) -> &mut Map {
+        &mut self.agreement
+    }
+
+    fn agree(&mut self, change: &Map, position: &Map) {
+        self.resampler.resize(position, (change.width, change.height), &mut self.agreement);
+        for (both, c) in self.agreement.values.iter_mut().zip(&change.values) {
+            *both = 0.5 * (*both + c);
+        }
+    }
+}
+
+/// Square roots of all cells, `count` times.
+fn take_roots(values: &mut [f32], count: u32) {
+    for _ in 0..count {
+        values.iter_mut().for_each(|value| *value = value.max(0.0).sqrt());
     }
 }
 
@@ -117,6 +153,10 @@ mod tests {
             change_weight,
             nearest_weight,
             position_weight,
+            change_roots: 0,
+            nearest_roots: 0,
+            position_roots: 0,
+            joined_squares: 0,
             region_level: 0.5,
         }
     }
@@ -153,6 +193,35 @@ mod tests {
     }
 
     #[test]
+    fn roots_by_hand() {
+        let w = FusionConstants {
+            change_roots: 2,
+            nearest_roots: 1,
+            position_roots: 0,
+            ..weights(1.0, 2.0, 1.0)
+        };
+        let got = fused_one(FusionRule::WeightedMean, &w, 0.0625, 0.25, 0.3);
+        let joined = (0.5 + 2.0 * 0.5 + 0.3) / 4.0f32;
+        assert!((got - joined).abs() < 1e-6, "{got}");
+        let squared = FusionConstants { joined_squares: 2, ..w };
+        let got = fused_one(FusionRule::WeightedMean, &squared, 0.0625, 0.25, 0.3);
+        assert!((got - joined.powi(4)).abs() < 1e-6, "{got}");
+    }
+
+    #[test]
+    fn agreement_takes_no_roots_and_no_weights() {
+        let w = FusionConstants {
+            rule: FusionRule::WeightedMean,
+            change_roots: 2,
+            position_roots: 1,
+            ..weights(1.0, 2.0, 3.0)
+        };
+        let mut fuser = Fuser::default();
+        fuser.fuse(&w, &mut one(0.25), &one(0.9), &one(0.75));
+        assert_eq!(fuser.agreement().values, [0.5]);
+    }
+
+    #[test]
     fn maps_of_different_sizes_meet_at_the_size_of_the_change_map() {
         let change = map(4, vec![0.0; 16]);
         let nearest = map(2, vec![0.0, 1.0, 0.0, 1.0]);
@@ -176,8 +245,12 @@ mod tests {
         fn stays_in_range_and_rises_with_each_witness(
             wc in 0.0..3.0f32, wn in 0.0..3.0f32, wp in 0.0..3.0f32,
             c in 0.0..1.0f32, n in 0.0..1.0f32, p in 0.0..1.0f32, more in 0.0..1.0f32,
+            roots in proptest::array::uniform4(0..=ROOTS_MAX),
         ) {
-            let w = weights(wc, wn, wp);
+            let [change_roots, nearest_roots, position_roots, joined_squares] = roots;
+            let w = FusionConstants {
+                change_roots, nearest_roots, position_roots, joined_squares, ..weights(wc, wn, wp)
+            };
             for rule in [FusionRule::NoisyOr, FusionRule::WeightedMean] {
                 let base = fused_one(rule, &w, c, n, p);
                 prop_assert!((0.0..=1.0).contains(&base));

@@ -64,6 +64,10 @@ pub fn tiny_card() -> ModelCard {
             change_weight: 1.0,
             nearest_weight: 0.5,
             position_weight: 0.5,
+            change_roots: 0,
+            nearest_roots: 0,
+            position_roots: 0,
+            joined_squares: 0,
             region_level: 0.5,
         },
         calibration: Calibration {

@@ -8,8 +8,8 @@ use crate::map::Map;
 use crate::package::FusionConstants;
 use crate::regions::Finder;
 
-/// Weights of the position witness's level, of the fused map's peak and of the nearest-neighbour map's peak
-/// in a score; together 1. The position witness ranks best where parts are alike, the others where they
+/// Weights of the position witness's level, of the peak of where change and position map agree and of the
+/// nearest-neighbour map's peak in a score; together 1. The position witness ranks best where parts are alike, the others where they
 /// are not: with it alone cracks in surfaces that all differ (kolektor) were at chance with one prompt,
 /// with all three they are not, and nothing else on the development sets lost more than half a point.
 const SCORE_WEIGHTS: [f32; 3] = [0.5, 0.25, 0.25];
@@ -65,10 +65,13 @@ impl Maps {
         let change = change_statistic(&self.change);
         let mut map = std::mem::take(&mut self.change);
         bench.fuser.fuse(rule, &mut map, &self.nearest, levels);
-        masks.change.apply(&mut map.values);
-        place.hide_unseen(&mut map, cut);
+        let agreement = bench.fuser.agreement();
+        for map in [&mut map, &mut *agreement] {
+            masks.change.apply(&mut map.values);
+            place.hide_unseen(map, cut);
+        }
         let level = position_level(position.exp() as f32, usual);
-        let weighed = SCORE_WEIGHTS.iter().zip([level, map.max(), self.nearest.max()]);
+        let weighed = SCORE_WEIGHTS.iter().zip([level, agreement.max(), self.nearest.max()]);
         let score = weighed.map(|(weight, value)| weight * value).sum::<f32>().clamp(0.0, 1.0);
         Joined { map, change, position, local: local_statistic(score) }
     }

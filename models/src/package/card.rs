@@ -1,6 +1,8 @@
 //! The model card, `model.toml`: what a model takes, gives, was trained on and was measured at.
 
 use crate::fusion::FusionRule;
+#[cfg(doc)]
+use crate::fusion::ROOTS_MAX;
 use crate::tensor::TensorSpec;
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +152,18 @@ pub struct FusionConstants {
     pub nearest_weight: f32,
     /// Weight of the per-position Student-t map, >= 0.
     pub position_weight: f32,
+    /// How often the square root of the change map is taken before it is joined, up to [`ROOTS_MAX`].
+    #[serde(default)]
+    pub change_roots: u32,
+    /// The same of the nearest-neighbour map.
+    #[serde(default)]
+    pub nearest_roots: u32,
+    /// The same of the per-position Student-t map.
+    #[serde(default)]
+    pub position_roots: u32,
+    /// How often the joined map is squared, up to [`ROOTS_MAX`]: roots alone lift what is ordinary.
+    #[serde(default)]
+    pub joined_squares: u32,
     /// Level of the joint map, 0..1, above which cells form a region.
     pub region_level: f32,
 }

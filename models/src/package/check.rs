@@ -2,6 +2,7 @@
 
 use super::card::*;
 use crate::files::is_safe_name;
+use crate::fusion::ROOTS_MAX;
 use crate::recipe::Registration;
 use crate::student_t::position::POSITION_REACH_MAX;
 use crate::student_t::{LowRankPrior, PriorScale, StudentTError};
@@ -212,6 +213,15 @@ impl FusionConstants {
         for (key, weight) in weights {
             ensure(weight.is_finite() && weight >= 0.0, key, "is not a weight of 0 or more")?;
         }
+        let roots = [
+            ("fusion.change_roots", self.change_roots),
+            ("fusion.nearest_roots", self.nearest_roots),
+            ("fusion.position_roots", self.position_roots),
+            ("fusion.joined_squares", self.joined_squares),
+        ];
+        for (key, count) in roots {
+            ensure(count <= ROOTS_MAX, key, format!("{count} is above {ROOTS_MAX}"))?;
+        }
         let level = self.region_level;
         ensure((0.0..=1.0).contains(&level), "fusion.region_level", "is not in 0..1")
     }
@@ -231,7 +241,8 @@ impl Calibration {
     /// What is known of good parts before any was seen, where parts are registered or where they are not.
     pub fn laws(&self, registration: Registration) -> Laws {
         match self.registered {
-            Some(laws) if !registration.is_off() => laws,
+            Some(laws) if matches!(registration, Registration::Small | Registration::Any) => laws,
+            // A part that is turned back lies better than those that the usual laws are of.
             _ => self.usual,
         }
     }

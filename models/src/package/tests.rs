@@ -131,6 +131,8 @@ fn values_that_cannot_be_right_are_named_by_key() {
         ("features.patches", |c| c.features.grid = [8, 9]),
         ("features.pooled", |c| c.features.pooled = "e4".into()),
         ("fusion.change_weight", |c| c.fusion.change_weight = -1.0),
+        ("fusion.joined_squares", |c| c.fusion.joined_squares = 5),
+        ("fusion.change_roots", |c| c.fusion.change_roots = 5),
         ("fusion.region_level", |c| c.fusion.region_level = 1.5),
         ("calibration.usual.change.one.nu0", |c| c.calibration.usual.change.one.nu0 = 0.0),
         ("calibration.usual.image.several.weight", |c| {

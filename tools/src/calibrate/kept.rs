@@ -76,7 +76,7 @@ pub fn scored_by(
     let graphs = (&card.encode.sha256, &card.segment.sha256);
     let pictures = (library.scenes.len(), library.textures.len(), library.things.len());
     let level = (laws.level, laws.reach, registration);
-    let all = serde_json::to_vec(&(graphs, &card.fusion, &card.embedding, level, pictures))?;
+    let all = serde_json::to_vec(&(graphs, &card.embedding, level, pictures))?;
     Ok(hex(&Sha256::digest(all)))
 }
 

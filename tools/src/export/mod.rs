@@ -74,10 +74,14 @@ pub struct ExportArgs {
 /// shipped weights) and the same for every product.
 pub const FUSION: FusionConstants = FusionConstants {
     rule: FusionRule::WeightedMean,
-    change_weight: 1.0,
-    nearest_weight: 0.0,
-    position_weight: 1.0,
-    region_level: 0.5,
+    change_weight: 0.3,
+    nearest_weight: 0.3,
+    position_weight: 0.4,
+    change_roots: 2,
+    nearest_roots: 2,
+    position_roots: 1,
+    joined_squares: 2,
+    region_level: 0.4,
 };
 
 /// Name of the whole-picture embedding.
