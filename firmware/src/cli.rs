@@ -115,7 +115,7 @@ pub struct InspectArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
     /// Turn and shift parts onto the first good part before they are judged: off, small (up to
-    /// 15 degrees), or any [default: the recipe's, else off]
+    /// 15 degrees), any, or auto, for parts that clearly lie otherwise [default: the recipe's, else off]
     #[arg(long, value_name = "HOW")]
     pub registration: Option<Registration>,
     /// Look at the picture in so many tiles, COLUMNSxROWS, or auto, which lets the smallest defect
@@ -218,9 +218,10 @@ pub struct TeachArgs {
     #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect)]
     pub region: Option<Rect>,
     /// Turn and shift parts onto the first good part before they are judged: off, small (up to
-    /// 15 degrees), or any, where it does not matter how a part lies
-    #[arg(long, value_name = "HOW", default_value = "off")]
-    pub registration: Registration,
+    /// 15 degrees), any, where it does not matter how a part lies, or auto, which is any for parts
+    /// that clearly lie otherwise [default: auto if the good parts do, else off]
+    #[arg(long, value_name = "HOW")]
+    pub registration: Option<Registration>,
     /// Look at the picture in so many tiles, COLUMNSxROWS, or auto: as few as show the smallest
     /// defect. Each tile costs what a picture costs
     #[arg(long, value_name = "CxR", default_value = "1x1")]

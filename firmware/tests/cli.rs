@@ -8,6 +8,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use common::{Desk, shipped_model, simulated_line};
+use touchstone_models::recipe::{Recipe, Registration};
 
 #[test]
 fn wrong_use_ends_with_two_and_help_with_zero() {
@@ -97,6 +98,26 @@ fn what_was_taught_can_be_used_shown_verified_and_taught_again() {
     // A bad part among the good ones is named.
     let fooled = desk.run("teach --model ./tiny --name few --keep 1 a.png b.png bad.png c.png");
     assert!(fooled.ends(0).out.contains("LOOK AT bad.png: a good part that"), "{fooled:?}");
+}
+
+#[test]
+fn teach_registers_parts_that_lie_otherwise_unless_told_not_to() {
+    let desk = Desk::new();
+    for (name, rotation) in [("a.png", 0.0), ("b.png", 0.004), ("turned.png", 1.2)] {
+        desk.lying(name, rotation);
+    }
+    let registration = |folder: &str| Recipe::open(&desk.path(folder)).unwrap().card.registration;
+    let teach = "teach --model ./tiny --name nut --false-reject-ppm 200000";
+    desk.run(&format!("{teach} --out alike a.png b.png")).ends(0);
+    assert_eq!(registration("alike"), Registration::Off);
+    let said = desk.run(&format!("{teach} --out astray a.png b.png turned.png"));
+    said.ends(0);
+    for words in ["turned.png lies turned by 6", "--registration off"] {
+        assert!(said.out.contains(words), "{said:?}");
+    }
+    assert_eq!(registration("astray"), Registration::Auto);
+    desk.run(&format!("{teach} --out told --registration any a.png turned.png")).ends(0);
+    assert_eq!(registration("told"), Registration::Any);
 }
 
 #[test]

@@ -269,11 +269,12 @@ fn registration_byte(registration: Registration) -> u8 {
         Registration::Off => 0,
         Registration::Small => 1,
         Registration::Any => 2,
+        Registration::Auto => 3,
     }
 }
 
 fn registration_of(byte: u8) -> Option<Registration> {
-    [Registration::Off, Registration::Small, Registration::Any]
+    [Registration::Off, Registration::Small, Registration::Any, Registration::Auto]
         .into_iter()
         .find(|registration| registration_byte(*registration) == byte)
 }

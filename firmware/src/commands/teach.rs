@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use log::info;
 use touchstone_models::inspector::{
-    Choice, GOOD_PARTS_MAX, Inspector, Settings, SuspiciousPrompt, choose_prompts,
+    Choice, GOOD_PARTS_MAX, Inspector, Settings, SuspiciousPrompt, choose_prompts, lies_otherwise,
 };
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::{
-    FurtherGood, Golden, IgnoreMask, ModelPin, PROMPTS_MAX, Recipe, RecipeCard,
+    FurtherGood, Golden, IgnoreMask, ModelPin, PROMPTS_MAX, Recipe, RecipeCard, Registration,
 };
+use touchstone_models::registration::Pose;
 use touchstone_models::verdict::Decision;
 
 use super::place::Place;
@@ -53,6 +54,7 @@ pub fn run(args: &TeachArgs) -> Ended {
     let version = place.next_version(&args.name)?;
     let mut loaded = session::load_model(&args.model, before.as_ref().filter(|_| args.add))?;
     let good = good_parts(args)?;
+    let mut astray = None;
     let (mut recipe, mut chosen) = match before {
         Some(before) if args.add => added(before, version, good)?,
         None if args.add => {
@@ -62,9 +64,19 @@ pub fn run(args: &TeachArgs) -> Ended {
             )));
         }
         before => {
-            let chosen = choose(args, &mut loaded.model, good)?;
+            let registration = match args.registration {
+                Some(how) => how,
+                None => {
+                    astray = lies_otherwise_of(args, &good)?;
+                    if astray.is_some() { Registration::Auto } else { Registration::Off }
+                }
+            };
+            let settings =
+                Settings { region_of_interest: args.region, registration, ..Settings::default() };
+            let chosen = choose(args, &mut loaded.model, good, &settings)?;
             let pictures = chosen.parts.iter().map(|p| p.picture.clone()).collect();
             let mut recipe = make_recipe(args, version, &loaded.package, pictures)?;
+            recipe.card.registration = registration;
             // What the recipe was tried on so far, the next version is tried on too.
             if let Some(before) = before {
                 recipe.golden_pass = before.golden_pass;
@@ -115,6 +127,7 @@ pub fn run(args: &TeachArgs) -> Ended {
         dropped,
         golden,
         active,
+        astray,
     };
     report(args, &place.to_string(), &recipe, &inspector, &taught)
 }
@@ -198,6 +211,8 @@ struct Taught<'a> {
     golden: usize,
     /// Whether it is judged by from now on.
     active: bool,
+    /// The good part that lies otherwise than the first, for which parts are registered, and where it lies.
+    astray: Option<(String, Pose)>,
 }
 
 /// The good parts, divided.
@@ -210,24 +225,30 @@ struct Chosen {
     stand_for: Vec<usize>,
 }
 
+/// The good part that lies farthest from where the first one does, if one clearly does.
+fn lies_otherwise_of(
+    args: &TeachArgs,
+    parts: &[GoodPart],
+) -> Result<Option<(String, Pose)>, Failure> {
+    let pictures: Vec<&Picture> = parts.iter().map(|p| &p.picture).collect();
+    let found = lies_otherwise(&pictures, args.region).map_err(session::inspect_failure)?;
+    Ok(found.map(|(index, pose)| (parts[index].name.clone(), pose)))
+}
+
 /// Divides the good parts into prompts and others; all are prompts where there is room.
 fn choose(
     args: &TeachArgs,
     model: &mut OnePrompt,
     parts: Vec<GoodPart>,
+    settings: &Settings,
 ) -> Result<Chosen, Failure> {
     let keep = args.keep.map_or(PROMPTS_MAX, |keep| keep as usize);
     if parts.len() <= keep {
         return Ok(Chosen { parts, others: Vec::new(), stand_for: Vec::new() });
     }
     let pictures: Vec<&Picture> = parts.iter().map(|p| &p.picture).collect();
-    let settings = Settings {
-        region_of_interest: args.region,
-        registration: args.registration,
-        ..Settings::default()
-    };
     let mut progress = Progress::without_lines(parts.len() as u64, "choose");
-    let chosen = choose_prompts(model, &pictures, &settings, keep, || progress.step());
+    let chosen = choose_prompts(model, &pictures, settings, keep, || progress.step());
     drop(progress);
     let chosen = chosen.map_err(session::inspect_failure)?;
     let stand_for = chosen.iter().map(|Choice { stands_for, .. }| stands_for.len()).collect();
@@ -306,7 +327,6 @@ fn make_recipe(
         false_reject_ppm: args.false_reject_ppm,
         smallest_defect_px: args.smallest_defect,
         region_of_interest: args.region,
-        registration: args.registration,
         ..RecipeCard::new(&args.name, version, model)
     };
     let mut recipe = Recipe::new(card, pictures).map_err(Failure::usage)?;

@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use touchstone_models::package::{ModelCard, ModelPackage, ScalarPrior};
-use touchstone_models::testing::{to_tar, write_tiny_package};
+use touchstone_models::registration::Pose;
+use touchstone_models::testing::{part_at, to_tar, write_tiny_package};
 use tract_core::model::SpecialOps;
 use tract_core::ops::math;
 use tract_core::prelude::tensor4;
@@ -64,6 +65,16 @@ impl Desk {
     /// A part with a white spot.
     pub fn bad(&self, name: &str) -> PathBuf {
         self.picture(name, (64, 64), Some([255, 255, 255]))
+    }
+
+    /// A part without symmetry, turned by so many radians.
+    pub fn lying(&self, name: &str, rotation: f64) -> PathBuf {
+        let part = part_at(160, 160, &Pose { rotation, ..Pose::IDENTITY }, 1.0);
+        let mut bytes = Vec::new();
+        PngEncoder::new(&mut bytes)
+            .write_image(part.rgb(), part.width(), part.height(), ExtendedColorType::Rgb8)
+            .unwrap();
+        self.write(name, bytes)
     }
 
     /// Runs `touchstone` here with the tiny model as the only one.

@@ -13,6 +13,7 @@ mod enrol;
 mod expected;
 mod habit;
 mod halves;
+mod lie;
 mod maps;
 mod mask;
 mod result;
@@ -24,6 +25,7 @@ mod tile;
 pub use choose::{Choice, GOOD_PARTS_MAX, choose_prompts};
 pub use expected::Expected;
 pub use halves::{Back, Front, Seen};
+pub use lie::lies_otherwise;
 pub use result::{Inspection, StageLatency, Statistics, SuspiciousPrompt};
 pub use settings::{ASPECT_TOLERANCE, InspectError, PROMPT_TILES_MAX, PROMPTS_MAX, Settings};
 

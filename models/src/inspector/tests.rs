@@ -480,6 +480,27 @@ fn rare_rejects_need_more_good_parts() {
 }
 
 #[test]
+fn good_parts_that_lie_otherwise_are_told() {
+    const LONG: u32 = 192;
+    let lies = |rotation: f64, shift: f64| {
+        part_at(LONG, LONG, &Pose { rotation, shift: [shift, 0.0], ..Pose::IDENTITY }, 0.9)
+    };
+    let parts = [lies(0.0, 0.0), lies(0.004, 0.002), lies(2.5, 0.0), lies(0.1, 0.03)];
+    let [first, alike, turned, near] = &parts;
+    assert_eq!(lies_otherwise(&[], None), Ok(None));
+    assert_eq!(lies_otherwise(&[first], None), Ok(None));
+    assert_eq!(lies_otherwise(&[first, alike], None), Ok(None));
+    let (which, pose) = lies_otherwise(&[first, alike, turned, near], None).unwrap().unwrap();
+    assert_eq!(which, 2);
+    assert!((pose.degrees() - 2.5f64.to_degrees()).abs() < 1.0, "{pose:?}");
+    let outside = Rect { x: 100, y: 0, w: 100, h: 100 };
+    assert!(matches!(
+        lies_otherwise(&[first, alike], Some(outside)),
+        Err(InspectError::RegionOfInterest(_))
+    ));
+}
+
+#[test]
 fn a_turned_part_is_judged_in_the_place_it_was_taught_in() {
     const LONG: u32 = 192;
     let prompt = part_at(LONG, LONG, &Pose::IDENTITY, 1.0);

@@ -125,6 +125,10 @@ pub enum Registration {
     Small,
     /// Turned any way. Right only where the way a part lies does not matter.
     Any,
+    /// Turned any way where a part lies otherwise than it was taught, and judged as it lies where it does not. What
+    /// is left is judged as if parts were not registered: fewer false rejects than were asked for, and larger defects
+    /// that pass.
+    Auto,
 }
 
 impl std::str::FromStr for Registration {
@@ -135,7 +139,8 @@ impl std::str::FromStr for Registration {
             "off" => Ok(Registration::Off),
             "small" => Ok(Registration::Small),
             "any" => Ok(Registration::Any),
-            other => Err(format!("'{other}' is not one of off, small, any")),
+            "auto" => Ok(Registration::Auto),
+            other => Err(format!("'{other}' is not one of off, small, any, auto")),
         }
     }
 }

@@ -255,7 +255,7 @@ proptest! {
     ) {
         let scores = Statistics { change: score, position: -score, local: score / 7.0, image: 0.0 };
         let further_good = FurtherGood::new(&vec![vec![scores; parts]; (columns * rows) as usize]).thinned();
-        let all = [Registration::Off, Registration::Small, Registration::Any];
+        let all = [Registration::Off, Registration::Small, Registration::Any, Registration::Auto];
         let card = RecipeCard {
             name, version, false_reject_ppm: ppm, smallest_defect_px: px,
             model: ModelPin { id, hash }, region_of_interest, line,

@@ -8,7 +8,7 @@ const SURROUNDINGS: f64 = 1.0 / 16.0;
 const PLAIN: f32 = 4.0;
 
 /// Values on a grid, row by row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Frame {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -47,89 +47,138 @@ impl Frame {
         let kernel: Vec<f32> =
             (0..=reach).map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp() as f32).collect();
         let total = 2.0 * kernel.iter().sum::<f32>() - kernel[0];
-        let across = self.swept(&kernel, total);
-        across.transposed().swept(&kernel, total).transposed()
+        let kernel: Vec<f32> = kernel.iter().map(|k| k / total).collect();
+        self.blurred_across(&kernel).blurred_down(&kernel)
     }
 
     /// Every row under a symmetric kernel, edges repeated.
-    fn swept(&self, kernel: &[f32], total: f32) -> Frame {
-        let reach = kernel.len() - 1;
-        let mut padded = vec![0.0; self.width + 2 * reach];
-        let mut values = Vec::with_capacity(self.values.len());
-        for row in self.values.chunks_exact(self.width) {
+    fn blurred_across(&self, kernel: &[f32]) -> Frame {
+        let (reach, width) = (kernel.len() - 1, self.width);
+        let mut padded = vec![0.0; width + 2 * reach];
+        let mut values = vec![0.0; self.values.len()];
+        let rows = self.values.chunks_exact(width).zip(values.chunks_exact_mut(width));
+        for (row, out) in rows {
             padded[..reach].fill(row[0]);
-            padded[reach..reach + self.width].copy_from_slice(row);
-            padded[reach + self.width..].fill(row[self.width - 1]);
-            values.extend((0..self.width).map(|x| {
-                let centre = x + reach;
-                let sides =
-                    (1..=reach).map(|i| kernel[i] * (padded[centre - i] + padded[centre + i]));
-                (kernel[0] * padded[centre] + sides.sum::<f32>()) / total
-            }));
+            padded[reach..reach + width].copy_from_slice(row);
+            padded[reach + width..].fill(row[width - 1]);
+            // A whole row per tap: the sums of neighbours do not wait for each other.
+            for (i, k) in kernel.iter().enumerate() {
+                let (left, right) = (&padded[reach - i..][..width], &padded[reach + i..][..width]);
+                add_weighted(out, if i == 0 { 0.5 * k } else { *k }, left, right);
+            }
         }
         Frame { values, ..*self }
     }
 
-    fn transposed(&self) -> Frame {
-        let (width, height) = (self.height, self.width);
-        let column = |x: usize| (0..width).map(move |y| self.values[y * self.width + x]);
-        Frame { width, height, values: (0..height).flat_map(column).collect() }
-    }
-
-    /// Bilinear value at a place, and `None` outside the outermost centres.
-    pub(super) fn at(&self, x: f64, y: f64) -> Option<f32> {
-        let inside = |v: f64, n: usize| v >= 0.0 && v <= (n - 1) as f64;
-        if !inside(x, self.width) || !inside(y, self.height) {
-            return None;
+    /// The same of every column.
+    fn blurred_down(&self, kernel: &[f32]) -> Frame {
+        let (width, last) = (self.width, self.height.saturating_sub(1));
+        let row = |y: usize| &self.values[y.min(last) * width..][..width];
+        let mut values = vec![0.0; self.values.len()];
+        for (y, out) in values.chunks_exact_mut(width).enumerate() {
+            for (i, k) in kernel.iter().enumerate() {
+                let (upper, lower) = (row(y.saturating_sub(i)), row(y + i));
+                add_weighted(out, if i == 0 { 0.5 * k } else { *k }, upper, lower);
+            }
         }
-        let (x0, y0) = (x as usize, y as usize);
-        let (x1, y1) = ((x0 + 1).min(self.width - 1), (y0 + 1).min(self.height - 1));
-        let (fx, fy) = ((x - x0 as f64) as f32, (y - y0 as f64) as f32);
-        let value = |x: usize, y: usize| self.values[y * self.width + x];
-        let upper = value(x0, y0) + (value(x1, y0) - value(x0, y0)) * fx;
-        let lower = value(x0, y1) + (value(x1, y1) - value(x0, y1)) * fx;
-        Some(upper + (lower - upper) * fy)
+        Frame { values, ..*self }
     }
 
-    /// The frame as seen through `map`: what lies outside is 0 and has weight 0.
-    pub(super) fn moved(&self, map: &Affine) -> (Frame, Vec<f32>) {
-        let mut weights = Vec::with_capacity(self.values.len());
-        let mut values = Vec::with_capacity(self.values.len());
-        for y in 0..self.height {
-            for x in 0..self.width {
+    /// The frame as seen through `map`: what lies outside the outermost centres is 0 and has weight 0.
+    pub(super) fn moved(&self, map: &Affine, seen: &mut Seen) {
+        let (width, height) = (self.width, self.height);
+        let count = width * height;
+        (seen.frame.width, seen.frame.height) = (width, height);
+        seen.frame.values.resize(count, 0.0);
+        seen.weights.resize(count, 0.0);
+        let (right, bottom) = ((width - 1) as f64, (height - 1) as f64);
+        let rows = seen.frame.values.chunks_exact_mut(width);
+        for (y, (values, weights)) in rows.zip(seen.weights.chunks_exact_mut(width)).enumerate() {
+            for (x, (value, weight)) in values.iter_mut().zip(weights).enumerate() {
                 let (sx, sy) = map.at(x as f64, y as f64);
-                let found = self.at(sx, sy);
-                values.push(found.unwrap_or(0.0));
-                weights.push(f32::from(u8::from(found.is_some())));
+                let inside = sx >= 0.0 && sy >= 0.0 && sx <= right && sy <= bottom;
+                *weight = f32::from(u8::from(inside));
+                *value = *weight * self.between(sx.clamp(0.0, right), sy.clamp(0.0, bottom));
             }
         }
-        (Frame { values, ..*self }, weights)
     }
 
-    /// Slopes along x and y, central differences; 0 at the edges.
-    pub(super) fn slopes(&self) -> [Frame; 2] {
-        let mut along = [self.clone(), self.clone()];
-        for y in 0..self.height {
-            for x in 0..self.width {
-                let i = y * self.width + x;
-                let inner = |v: usize, n: usize| v > 0 && v + 1 < n;
-                let half = |step: usize| (self.values[i + step] - self.values[i - step]) / 2.0;
-                along[0].values[i] = if inner(x, self.width) { half(1) } else { 0.0 };
-                along[1].values[i] = if inner(y, self.height) { half(self.width) } else { 0.0 };
-            }
-        }
-        along
+    /// Bilinear value at a place within the outermost centres.
+    fn between(&self, x: f64, y: f64) -> f32 {
+        // The last centre is the far end of the last gap.
+        let (x0, y0) = (x as usize, y as usize);
+        let (x0, y0) =
+            (x0.min(self.width.saturating_sub(2)), y0.min(self.height.saturating_sub(2)));
+        let (fx, fy) = ((x - x0 as f64) as f32, (y - y0 as f64) as f32);
+        let upper = &self.values[y0 * self.width + x0..][..2];
+        let lower = &self.values[(y0 + 1) * self.width + x0..][..2];
+        let upper = upper[0] + (upper[1] - upper[0]) * fx;
+        let lower = lower[0] + (lower[1] - lower[0]) * fx;
+        upper + (lower - upper) * fy
     }
 }
 
+/// A frame seen from another place.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) frame: Frame,
+    /// 1 where there is something to see, 0 elsewhere.
+    pub(super) weights: Vec<f32>,
+}
+
+impl Seen {
+    /// Slopes along x and y, central differences; 0 at the edges of what is seen.
+    pub(super) fn slopes(&self, along: &mut Vec<f32>, down: &mut Vec<f32>) {
+        let (width, count) = (self.frame.width, self.frame.values.len());
+        let (values, weights) = (&self.frame.values, &self.weights);
+        let difference = |out: &mut Vec<f32>, step: usize| {
+            out.clear();
+            out.resize(count, 0.0);
+            let Some(inner) = out.get_mut(step..count.saturating_sub(step)) else { return };
+            let far = values[2 * step..].iter().zip(&weights[2 * step..]);
+            let pairs = values.iter().zip(weights).zip(far);
+            for (slope, ((near, near_seen), (far, far_seen))) in inner.iter_mut().zip(pairs) {
+                *slope = 0.5 * (far - near) * near_seen * far_seen;
+            }
+        };
+        difference(along, 1);
+        difference(down, width);
+        // Neighbours along x of the first and the last column lie in other rows.
+        for row in along.chunks_exact_mut(width) {
+            row[0] = 0.0;
+            row[width - 1] = 0.0;
+        }
+    }
+}
+
+/// Adds `k (a + b)` to every value.
+fn add_weighted(out: &mut [f32], k: f32, a: &[f32], b: &[f32]) {
+    for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
+        *out += k * (a + b);
+    }
+}
+
+/// Values that are summed side by side.
+pub(super) const LANES: usize = 8;
+
 /// Correlation of two frames where `weights` says so, -1 to 1.
 pub(super) fn correlation(a: &[f32], b: &[f32], weights: &[f32]) -> f64 {
-    let mut sums = [0.0f64; 6];
-    for ((a, b), w) in a.iter().zip(b).zip(weights) {
-        let (a, b, w) = (f64::from(*a), f64::from(*b), f64::from(*w));
-        let terms = [w, w * a, w * b, w * a * a, w * b * b, w * a * b];
-        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    let mut sums = [[0.0f32; LANES]; 6];
+    let (a, rest_a) = a.as_chunks::<LANES>();
+    let (b, rest_b) = b.as_chunks::<LANES>();
+    let (weights, rest_weights) = weights.as_chunks::<LANES>();
+    for ((a, b), weights) in a.iter().zip(b).zip(weights) {
+        for lane in 0..LANES {
+            let (a, b, w) = (a[lane], b[lane], weights[lane]);
+            let terms = [w, w * a, w * b, w * a * a, w * b * b, w * a * b];
+            sums.iter_mut().zip(terms).for_each(|(sum, term)| sum[lane] += term);
+        }
     }
+    for ((a, b), w) in rest_a.iter().zip(rest_b).zip(rest_weights) {
+        let terms = [*w, w * a, w * b, w * a * a, w * b * b, w * a * b];
+        sums.iter_mut().zip(terms).for_each(|(sum, term)| sum[0] += term);
+    }
+    let sums = sums.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
     let [n, a, b, aa, bb, ab] = sums;
     if n <= 0.0 {
         return 0.0;
@@ -168,12 +217,24 @@ mod tests {
         let blurred = ramp.blurred(1.0);
         // The middle of a ramp stays as it is.
         assert!((blurred.values[2 * 6 + 3] - ramp.values[2 * 6 + 3]).abs() < 0.6);
-        assert_eq!(ramp.at(1.5, 2.5), Some(26.5));
-        assert_eq!(ramp.at(5.0, 4.0), Some(45.0));
-        assert_eq!(ramp.at(5.01, 4.0), None);
-        assert_eq!(ramp.at(-0.01, 4.0), None);
-        let [along, down] = ramp.slopes();
-        assert_eq!((along.values[2 * 6 + 3], down.values[2 * 6 + 3]), (1.0, 10.0));
+        let mut seen = Seen::default();
+        // Half a cell to the right and down: the last column and row look outside.
+        ramp.moved(&Affine([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]]), &mut seen);
+        assert_eq!(seen.frame.values[2 * 6 + 1], 26.5);
+        assert_eq!((seen.frame.values[5], seen.weights[5]), (0.0, 0.0));
+        assert_eq!(seen.weights.iter().sum::<f32>(), 20.0);
+        ramp.moved(&Affine([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), &mut seen);
+        assert_eq!(seen.frame, ramp, "seen from the same place, edges and all");
+        let (mut along, mut down) = (Vec::new(), Vec::new());
+        seen.slopes(&mut along, &mut down);
+        assert_eq!((along[2 * 6 + 3], down[2 * 6 + 3]), (1.0, 10.0));
+        assert_eq!(
+            (along[2 * 6], along[2 * 6 + 5], down[3], down[4 * 6 + 3]),
+            (0.0, 0.0, 0.0, 0.0)
+        );
+        seen.weights[2 * 6 + 2] = 0.0;
+        seen.slopes(&mut along, &mut down);
+        assert_eq!((along[2 * 6 + 3], down[2 * 6 + 3]), (0.0, 10.0), "beside what is not seen");
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub use crate::recipe::Registration;
 use fast_image_resize::PixelType;
 use fast_image_resize::images::Image;
 use frame::Frame;
-use refine::{Target, refine};
+use refine::Refiner;
+use search::Search;
 
 /// Longest side of the finest look, in pixels; the coarser two are half and a quarter of it.
 const FINE: u32 = 128;
@@ -52,13 +53,26 @@ const GAIN: f64 = 0.01;
 const FIT_NEAR: f64 = 0.35;
 const FIT_FAR: f64 = 0.55;
 
+/// No turned look can fit so much better than one near the reference that fits like this.
+const NEAR_ENOUGH: f64 = 0.85;
+/// A turned look that fits less at a few dozen pixels is not looked at closer.
+const FIT_COARSE: f64 = 0.3;
+/// A part of which no place lies farther off than this, in longest sides, is left as it is where it is not said to
+/// lie otherwise: to be drawn anew costs more than three pixels of 256.
+const STAYS: f64 = 3.0 / 256.0;
+
 /// Finds parts. Keeps its buffers.
 pub struct Locator {
-    /// Coarse to fine.
-    reference: [Frame; 3],
+    how: Registration,
+    /// Of the coarsest look.
+    search: Search,
+    /// References of the finer looks.
+    middle: Frame,
+    fine: Frame,
     /// Turns to try, in radians.
     rotations: Vec<f64>,
     turn_max: f64,
+    refiner: Refiner,
     grey: Grey,
 }
 
@@ -68,16 +82,20 @@ impl Locator {
         let (turn_max, turns) = match how {
             Registration::Off => return None,
             Registration::Small => (SMALL_TURN, (SMALL_TURN as u32) / TURN_STEP),
-            Registration::Any => (180.0, 180 / TURN_STEP),
+            Registration::Any | Registration::Auto => (180.0, 180 / TURN_STEP),
         };
         let degrees = (0..=turns).map(|i| f64::from(i * TURN_STEP));
         let both = degrees.flat_map(|d| if d == 0.0 { vec![0.0] } else { vec![d, -d] });
         let mut grey = Grey::new(area);
-        let reference = pyramid(grey.of(reference, area));
+        let [coarse, middle, fine] = pyramid(grey.of(reference, area));
         Some(Locator {
-            reference,
+            how,
+            search: Search::new(&coarse),
+            middle,
+            fine,
             rotations: both.map(f64::to_radians).collect(),
             turn_max: turn_max.to_radians(),
+            refiner: Refiner::default(),
             grey,
         })
     }
@@ -85,35 +103,43 @@ impl Locator {
     /// The pose of the part in `area` of `query`; [`Pose::IDENTITY`] where no other is convincing.
     pub fn find(&mut self, query: &Picture, area: Rect) -> Pose {
         let [coarse, middle, fine] = pyramid(self.grey.of(query, area));
-        let [coarse_reference, middle_reference, fine_reference] = &self.reference;
-        let (middle, fine) = (Target::new(middle), Target::new(fine));
-        let exact = |start: Pose| refine(middle_reference, &middle, start, SCALES);
-        let mut turned: Vec<(Pose, f64)> =
-            search::starts(coarse_reference, &coarse, &self.rotations)
-                .into_iter()
-                .take(TURNS_KEPT)
-                .map(|(pose, _)| exact(pose))
-                .collect();
-        turned.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let finest = |(pose, _): (Pose, f64)| refine(fine_reference, &fine, pose, SCALES);
-        let near = finest(exact(Pose::IDENTITY));
-        let far = turned.first().map_or(near, |best| finest(*best));
-        let as_is = fine.fit(fine_reference, &Pose::IDENTITY);
-        let chosen = if far.1 > near.1 + TURN_GAIN { far } else { near };
+        let as_is = self.refiner.fit(&self.fine, &fine, &Pose::IDENTITY);
+        if as_is >= 1.0 - GAIN {
+            return Pose::IDENTITY;
+        }
+        let near = self.refiner.refine(&self.middle, &middle, Pose::IDENTITY, SCALES);
+        let far = match near.1 >= NEAR_ENOUGH {
+            true => None,
+            false => self.turned(&coarse, &middle).filter(|far| far.1 > near.1),
+        };
+        let mut finest = |(pose, _)| self.refiner.refine(&self.fine, &fine, pose, SCALES);
+        let near = finest(near);
+        let far = far.map(finest).filter(|far| far.1 > near.1 + TURN_GAIN);
+        let chosen = far.unwrap_or(near);
         match self.convinces(chosen, as_is) {
             true => chosen.0,
             false => Pose::IDENTITY,
         }
     }
 
+    /// The best turned look at middle size.
+    fn turned(&mut self, coarse: &Frame, middle: &Frame) -> Option<(Pose, f64)> {
+        let starts = self.search.starts(coarse, &self.rotations);
+        let hopeful = starts.into_iter().take(TURNS_KEPT).filter(|start| start.1 >= FIT_COARSE);
+        let exact = |(pose, _)| self.refiner.refine(&self.middle, middle, pose, SCALES);
+        hopeful.map(exact).max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
     fn convinces(&self, (pose, fit): (Pose, f64), as_is: f64) -> bool {
         let turn = pose.rotation.sin().atan2(pose.rotation.cos()).abs();
         let shift = pose.shift[0].hypot(pose.shift[1]);
-        let near = turn <= SMALL_TURN.to_radians() && shift <= NEAR;
+        let within = |(degrees, sides): (f64, f64)| turn <= degrees.to_radians() && shift <= sides;
+        let stays = self.how == Registration::Auto && pose.farthest(&Pose::IDENTITY) <= STAYS;
         turn <= self.turn_max
             && shift <= SHIFT_MAX
-            && fit >= if near { FIT_NEAR } else { FIT_FAR }
+            && fit >= if within((SMALL_TURN, NEAR)) { FIT_NEAR } else { FIT_FAR }
             && fit >= as_is + GAIN
+            && !stays
     }
 }
 

@@ -17,9 +17,25 @@ pub struct Pose {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine(pub [[f64; 3]; 2]);
 
+/// From the middle of a square area to its corner.
+const HALF_DIAGONAL: f64 = std::f64::consts::FRAC_1_SQRT_2;
+
 impl Pose {
     /// The part lies as in the reference.
     pub const IDENTITY: Pose = Pose { rotation: 0.0, scale: 1.0, shift: [0.0; 2] };
+
+    /// The turn in degrees, -180 to 180.
+    pub fn degrees(&self) -> f64 {
+        self.rotation.sin().atan2(self.rotation.cos()).to_degrees()
+    }
+
+    /// How far a place of the area lies apart in two poses at most, about.
+    pub(crate) fn farthest(&self, other: &Pose) -> f64 {
+        let [dx, dy] = [0, 1].map(|i| self.shift[i] - other.shift[i]);
+        let turn = self.rotation - other.rotation;
+        let turn = turn.sin().atan2(turn.cos()).abs();
+        dx.hypot(dy) + HALF_DIAGONAL * (turn + (self.scale - other.scale).abs())
+    }
 
     /// The same as a map between cells of a grid of `columns` x `rows` that is stretched over an area of
     /// `aspect` (width by height).

@@ -1,133 +1,200 @@
 //! A pose made exact: Gauss-Newton on the difference of two frames, with gain and offset of the query
 //! beside the pose, and places that do not fit (a defect, a glint) counting little.
 
-use super::frame::{Frame, correlation};
+use super::frame::{Frame, LANES, Seen, correlation};
 use super::pose::Pose;
-use crate::student_t::linalg::{Cholesky, add_outer};
+use crate::student_t::linalg::Cholesky;
 
 /// Steps after which it is as good as it gets.
 const STEPS_MAX: usize = 8;
 /// Steps that may pass without improvement before it ends.
-const PATIENCE: usize = 3;
+const PATIENCE: usize = 2;
+/// A step that moves no place by more than this, in cells, is the last.
+const STILL: f64 = 0.02;
 /// Most that the scale changes in a step, as a logarithm.
 const SCALE_STEP_MAX: f64 = 0.05;
 /// A difference of so many deviations counts half.
 const DOUBTFUL: f64 = 2.0;
 /// From the median of magnitudes to a deviation.
 const MEDIAN_TO_DEVIATION: f64 = 1.48;
+/// Differences that the median is taken of.
+const MEDIAN_OF: usize = 2048;
 /// Damping of the normal equations, relative and absolute: plain pictures have no slopes.
 const DAMPING: (f64, f64) = (1e-3, 1e-3);
 /// Rotation, logarithm of the scale, shift along x and y, gain, offset.
 const PARAMETERS: usize = 6;
+/// Cells on and above the diagonal of the normal equations, and their right side.
+const SUMS: usize = PARAMETERS * (PARAMETERS + 1) / 2 + PARAMETERS;
 
-/// A query at one size, with what refining needs of it.
-pub(super) struct Target {
-    pub(super) frame: Frame,
-    slopes: [Frame; 2],
+/// Makes poses exact. Keeps its buffers.
+#[derive(Debug, Default)]
+pub(super) struct Refiner {
+    pub(super) seen: Seen,
+    along: Vec<f32>,
+    down: Vec<f32>,
+    /// Where cells are from the middle, in longest sides.
+    across: Vec<f32>,
+    below: Vec<f32>,
+    sizes: Vec<f32>,
 }
 
-impl Target {
-    pub(super) fn new(frame: Frame) -> Target {
-        let slopes = frame.slopes();
-        Target { frame, slopes }
-    }
-
+impl Refiner {
     /// How well the query fits the reference at `pose`, -1 to 1.
-    pub(super) fn fit(&self, reference: &Frame, pose: &Pose) -> f64 {
-        let (moved, weights) = self.frame.moved(&self.affine(pose));
-        correlation(&reference.values, &moved.values, &weights)
+    pub(super) fn fit(&mut self, reference: &Frame, query: &Frame, pose: &Pose) -> f64 {
+        let (w, h) = (query.width, query.height);
+        query.moved(&pose.affine(w, h, w as f64 / h as f64), &mut self.seen);
+        correlation(&reference.values, &self.seen.frame.values, &self.seen.weights)
     }
 
-    fn affine(&self, pose: &Pose) -> super::Affine {
-        let (w, h) = (self.frame.width, self.frame.height);
-        pose.affine(w, h, w as f64 / h as f64)
+    /// The best pose near `start` and its fit. Scales stay within `scales`.
+    pub(super) fn refine(
+        &mut self,
+        reference: &Frame,
+        query: &Frame,
+        start: Pose,
+        scales: (f64, f64),
+    ) -> (Pose, f64) {
+        self.lay_out(reference);
+        let mut pose = start;
+        let (mut best, mut stale) = ((start, self.fit(reference, query, &start)), 0);
+        for _ in 0..STEPS_MAX {
+            let Some(next) = self.step(reference, &pose) else { break };
+            let next = Pose { scale: next.scale.clamp(scales.0, scales.1), ..next };
+            let still =
+                pose.farthest(&next) * reference.width.max(reference.height) as f64 <= STILL;
+            pose = next;
+            let fit = self.fit(reference, query, &pose);
+            stale += 1;
+            if fit > best.1 {
+                (best, stale) = ((pose, fit), 0);
+            }
+            if still || stale == PATIENCE {
+                break;
+            }
+        }
+        best
+    }
+
+    /// Where the cells of frames like `reference` are.
+    fn lay_out(&mut self, reference: &Frame) {
+        let (width, height) = (reference.width, reference.height);
+        let unit = width.max(height) as f32;
+        let place = |i: usize, n: usize| (i as f32 + 0.5 - n as f32 / 2.0) / unit;
+        self.across.clear();
+        self.below.clear();
+        for row in 0..height {
+            self.across.extend((0..width).map(|x| place(x, width)));
+            self.below.extend(std::iter::repeat_n(place(row, height), width));
+        }
+    }
+
+    /// One step from `pose`, at which the query was just seen; `None` where the pictures say nothing about the
+    /// way.
+    fn step(&mut self, reference: &Frame, pose: &Pose) -> Option<Pose> {
+        self.seen.slopes(&mut self.along, &mut self.down);
+        let doubtful = DOUBTFUL * self.deviation(reference)?;
+        let (normal, right) = self.equations(reference, pose, doubtful as f32);
+        let change = Cholesky::new(PARAMETERS, &normal)?.solve(&right);
+        let growth = change[1].clamp(-SCALE_STEP_MAX, SCALE_STEP_MAX).exp();
+        let next = Pose {
+            rotation: pose.rotation + change[0],
+            scale: pose.scale * growth,
+            shift: [pose.shift[0] + change[2], pose.shift[1] + change[3]],
+        };
+        let finite = next.shift.iter().chain([&next.rotation, &next.scale]).all(|v| v.is_finite());
+        finite.then_some(next)
+    }
+
+    /// Robust deviation of the differences that count; `None` if there are none.
+    fn deviation(&mut self, reference: &Frame) -> Option<f64> {
+        let seen = self.seen.frame.values.iter().zip(&self.seen.weights);
+        let counted = reference.values.iter().zip(seen).filter(|(_, (_, weight))| **weight > 0.0);
+        let stride = (reference.values.len() / MEDIAN_OF).max(1);
+        self.sizes.clear();
+        self.sizes.extend(counted.step_by(stride).map(|(r, (s, _))| (r - s).abs()));
+        let middle = self.sizes.len() / 2;
+        if self.sizes.is_empty() {
+            return None;
+        }
+        let (_, median, _) = self.sizes.select_nth_unstable_by(middle, f32::total_cmp);
+        Some(MEDIAN_TO_DEVIATION * f64::from(*median).max(1e-6))
+    }
+
+    /// The damped normal equations of a step: the matrix, row by row, and the right side.
+    ///
+    /// With x and y from the middle and the slopes of what is seen, turning changes a place by
+    /// `y' = x down - y along`, growing by `x along + y down`; only shifts need the query's own slopes.
+    fn equations(
+        &self,
+        reference: &Frame,
+        pose: &Pose,
+        doubtful: f32,
+    ) -> ([f64; PARAMETERS * PARAMETERS], [f64; PARAMETERS]) {
+        // Cells per unit of length.
+        let unit = reference.width.max(reference.height) as f32;
+        let (sin, cos) = pose.rotation.sin_cos();
+        let (sin, cos) = ((sin / pose.scale) as f32, (cos / pose.scale) as f32);
+        let mut sums = [[0.0f32; LANES]; SUMS];
+        // A few cells at the end of the last row may be left out.
+        let cells = lanes(&self.across)
+            .zip(lanes(&self.below))
+            .zip(lanes(&reference.values).zip(lanes(&self.seen.frame.values)))
+            .zip(lanes(&self.along).zip(lanes(&self.down)).zip(lanes(&self.seen.weights)));
+        for (((x, y), (reference, seen)), ((along, down), weights)) in cells {
+            let mut rows = [[1.0; LANES]; PARAMETERS];
+            let (mut weighed, mut differences) = ([0.0; LANES], [0.0; LANES]);
+            for i in 0..LANES {
+                let (gx, gy) = (unit * along[i], unit * down[i]);
+                rows[0][i] = gy * x[i] - gx * y[i];
+                rows[1][i] = gx * x[i] + gy * y[i];
+                rows[2][i] = cos * gx - sin * gy;
+                rows[3][i] = sin * gx + cos * gy;
+                rows[4][i] = seen[i];
+                differences[i] = reference[i] - seen[i];
+                let doubt = differences[i] / doubtful;
+                weighed[i] = weights[i] / (1.0 + doubt * doubt);
+            }
+            add_products(&mut sums, &rows, &weighed, &differences);
+        }
+        let mut sums = sums.into_iter().map(|lanes| lanes.into_iter().map(f64::from).sum());
+        let mut next = || sums.next().unwrap_or(0.0);
+        let (mut normal, mut right) = ([0.0; PARAMETERS * PARAMETERS], [0.0; PARAMETERS]);
+        for i in 0..PARAMETERS {
+            for j in i..PARAMETERS {
+                let sum: f64 = next();
+                normal[i * PARAMETERS + j] = sum;
+                normal[j * PARAMETERS + i] = sum;
+            }
+            right[i] = next();
+            let cell = &mut normal[i * PARAMETERS + i];
+            *cell += DAMPING.0 * *cell + DAMPING.1;
+        }
+        (normal, right)
     }
 }
 
-/// The best pose near `start` and its fit. Scales stay within `scales`.
-pub(super) fn refine(
-    reference: &Frame,
-    target: &Target,
-    start: Pose,
-    scales: (f64, f64),
-) -> (Pose, f64) {
-    let mut pose = start;
-    let (mut best, mut stale) = ((start, target.fit(reference, &start)), 0);
-    for _ in 0..STEPS_MAX {
-        let Some(next) = step(reference, target, &pose) else { break };
-        pose = Pose { scale: next.scale.clamp(scales.0, scales.1), ..next };
-        let fit = target.fit(reference, &pose);
-        stale += 1;
-        if fit > best.1 {
-            (best, stale) = ((pose, fit), 0);
-        }
-        if stale == PATIENCE {
-            break;
-        }
-    }
-    best
+fn lanes(values: &[f32]) -> impl Iterator<Item = &[f32; LANES]> {
+    values.as_chunks::<LANES>().0.iter()
 }
 
-/// One step; `None` where the pictures say nothing about the way.
-fn step(reference: &Frame, target: &Target, pose: &Pose) -> Option<Pose> {
-    let map = target.affine(pose);
-    let (seen, weights) = target.frame.moved(&map);
-    let [along, down] = target.slopes.each_ref().map(|slopes| slopes.moved(&map).0);
-    let (width, height) = (reference.width, reference.height);
-    // Cells per unit of length, and a cell's place where the middle is the origin.
-    let unit = width.max(height) as f64;
-    let place = |i: usize, n: usize| (i as f64 + 0.5 - n as f64 / 2.0) / unit;
-    let (sin, cos) = pose.rotation.sin_cos();
-    let (sin, cos) = (pose.scale * sin, pose.scale * cos);
-
-    let differences: Vec<f64> = reference
-        .values
-        .iter()
-        .zip(&seen.values)
-        .map(|(r, s)| f64::from(*r) - f64::from(*s))
-        .collect();
-    let doubtful = DOUBTFUL * deviation(&differences, &weights)?;
-
-    let mut normal = vec![0.0; PARAMETERS * PARAMETERS];
-    let mut right = [0.0; PARAMETERS];
-    for (i, difference) in differences.iter().enumerate().filter(|(i, _)| weights[*i] > 0.0) {
-        let (x, y) = (place(i % width, width), place(i / width, height));
-        let (gx, gy) = (f64::from(along.values[i]) * unit, f64::from(down.values[i]) * unit);
-        let row = [
-            gx * (-sin * x - cos * y) + gy * (cos * x - sin * y),
-            gx * (cos * x - sin * y) + gy * (sin * x + cos * y),
-            gx,
-            gy,
-            f64::from(seen.values[i]),
-            1.0,
-        ];
-        let weight = 1.0 / (1.0 + (difference / doubtful).powi(2));
-        add_outer(&mut normal, &row, weight);
-        right.iter_mut().zip(row).for_each(|(sum, j)| *sum += weight * j * difference);
-    }
+/// Adds the weighed products of all rows with each other and with the differences, in the order of
+/// [`Refiner::equations`].
+#[inline]
+fn add_products(
+    sums: &mut [[f32; LANES]; SUMS],
+    rows: &[[f32; LANES]; PARAMETERS],
+    weights: &[f32; LANES],
+    differences: &[f32; LANES],
+) {
+    let mut at = 0;
     for i in 0..PARAMETERS {
-        let cell = &mut normal[i * PARAMETERS + i];
-        *cell += DAMPING.0 * *cell + DAMPING.1;
+        let weighed: [f32; LANES] = std::array::from_fn(|lane| weights[lane] * rows[i][lane]);
+        for j in i..=PARAMETERS {
+            let factor = if j < PARAMETERS { &rows[j] } else { differences };
+            for lane in 0..LANES {
+                sums[at][lane] += weighed[lane] * factor[lane];
+            }
+            at += 1;
+        }
     }
-    let change = Cholesky::new(PARAMETERS, &normal)?.solve(&right);
-    let growth = change[1].clamp(-SCALE_STEP_MAX, SCALE_STEP_MAX).exp();
-    let next = Pose {
-        rotation: pose.rotation + change[0],
-        scale: pose.scale * growth,
-        shift: [pose.shift[0] + change[2], pose.shift[1] + change[3]],
-    };
-    let finite = next.shift.iter().chain([&next.rotation, &next.scale]).all(|v| v.is_finite());
-    finite.then_some(next)
-}
-
-/// Robust deviation of the differences that count; `None` if there are none.
-fn deviation(differences: &[f64], weights: &[f32]) -> Option<f64> {
-    let counted = differences.iter().zip(weights).filter(|(_, w)| **w > 0.0);
-    let mut sizes: Vec<f64> = counted.map(|(d, _)| d.abs()).collect();
-    let middle = sizes.len() / 2;
-    if sizes.is_empty() {
-        return None;
-    }
-    let (_, median, _) = sizes.select_nth_unstable_by(middle, f64::total_cmp);
-    Some(MEDIAN_TO_DEVIATION * median.max(1e-6))
 }

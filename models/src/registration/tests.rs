@@ -57,3 +57,13 @@ fn what_has_no_place_stays_where_it_is() {
     assert_eq!(blind.find(&reference, reference.bounds()), Pose::IDENTITY);
     assert!(Locator::new(&plain, plain.bounds(), Registration::Off).is_none());
 }
+
+#[test]
+fn what_a_fixture_leaves_is_left() {
+    let little = Pose { rotation: 0.005, shift: [0.004, -0.003], ..Pose::IDENTITY };
+    assert_eq!(located(240, 240, &little, Registration::Auto), Pose::IDENTITY);
+    assert_ne!(located(240, 240, &little, Registration::Any), Pose::IDENTITY);
+    let turned = Pose { rotation: 2.0, shift: [0.03, 0.02], ..Pose::IDENTITY };
+    let (turn, shift, _) = off(&located(240, 240, &turned, Registration::Auto), &turned);
+    assert!(turn < 1.0 && shift < 0.006, "{turn} {shift}");
+}

@@ -44,8 +44,8 @@ pub struct EvalArgs {
     /// False-reject rate of the product's verdicts, in parts per million.
     #[arg(long, value_name = "PPM", default_value_t = 1000)]
     pub false_reject_ppm: u32,
-    /// Turn and shift pictures onto the first prompt before the product judges them: off, small or any, the
-    /// same for all categories.
+    /// Turn and shift pictures onto the first prompt before the product judges them: off, small, any or auto
+    /// (those that clearly lie otherwise), the same for all categories.
     #[arg(long, value_name = "HOW", default_value = "off")]
     pub registration: Registration,
     /// Let the product look at pictures in so many tiles, COLUMNSxROWS, or auto: as few as show the smallest

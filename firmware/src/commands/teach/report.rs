@@ -3,6 +3,7 @@
 use touchstone_models::inspector::{Inspector, TAIL_PARTS_MIN};
 use touchstone_models::picture::Picture;
 use touchstone_models::recipe::Recipe;
+use touchstone_models::registration::Pose;
 use touchstone_models::tiling::{DEFECT_INPUT_PX, Tiling};
 use touchstone_models::verdict::Witness;
 
@@ -54,6 +55,13 @@ pub(super) fn report(
         };
         lines.line(&format!("calibrated with {parts} of them as well{rare}"))?;
     }
+    if let Some((name, pose)) = &taught.astray {
+        lines.line(&format!(
+            "parts are turned and shifted onto the first one, for {name} lies {}; if the way a part lies \
+             matters, teach with --registration off",
+            astray(pose)
+        ))?;
+    }
     for (part, count) in parts.iter().zip(&taught.stand_for) {
         lines.line(&match count {
             0 => format!("kept {}: no other is like it", part.name),
@@ -89,6 +97,12 @@ pub(super) fn report(
         false => lines.line(&format!("use it: touchstone inspect --recipe {place} IMAGE..."))?,
     }
     Ok(Done::Fine)
+}
+
+/// Where a part lies against the first one, in words.
+fn astray(pose: &Pose) -> String {
+    let shift = 100.0 * pose.shift[0].hypot(pose.shift[1]);
+    format!("turned by {:.0} degrees and shifted by {shift:.0} % of the picture", pose.degrees())
 }
 
 /// A smallest defect that was asked for and that the network will hardly see.
