@@ -108,7 +108,14 @@ impl Locator {
             return Pose::IDENTITY;
         }
         let near = self.refiner.refine(&self.middle, &middle, Pose::IDENTITY, SCALES);
-        let far = match near.1 >= NEAR_ENOUGH {
+        let surely = near.1 >= NEAR_ENOUGH;
+        if surely
+            && self.how == Registration::Auto
+            && near.0.farthest(&Pose::IDENTITY) <= 0.5 * STAYS
+        {
+            return Pose::IDENTITY;
+        }
+        let far = match surely {
             true => None,
             false => self.turned(&coarse, &middle).filter(|far| far.1 > near.1),
         };

@@ -10,7 +10,7 @@ const STEPS_MAX: usize = 8;
 /// Steps that may pass without improvement before it ends.
 const PATIENCE: usize = 2;
 /// A step that moves no place by more than this, in cells, is the last.
-const STILL: f64 = 0.02;
+const STILL: f64 = 0.05;
 /// Most that the scale changes in a step, as a logarithm.
 const SCALE_STEP_MAX: f64 = 0.05;
 /// A difference of so many deviations counts half.

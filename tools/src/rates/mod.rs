@@ -48,6 +48,9 @@ pub struct RatesArgs {
     /// Good parts judged of each product
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     pub parts: u64,
+    /// Turn and shift parts onto the first good part before they are judged: off, small, any or auto
+    #[arg(long, value_name = "HOW", default_value = "off")]
+    pub registration: Registration,
     /// Chooses the products
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
@@ -84,8 +87,9 @@ pub fn run(args: &RatesArgs) -> Result<()> {
     let library = Library::open(&args.pictures, progress::decoding())?;
     let config = line_config(side, args.seed);
     let kept = Kept::open(args.keep.as_deref())?;
-    let laws = package.card().calibration.laws(Registration::Off);
-    let model = scored_by(package.card(), Registration::Off, &library)?;
+    let laws = package.card().calibration.laws(args.registration);
+    let model = scored_by(package.card(), args.registration, &library)?;
+    let settings = Settings { registration: args.registration, ..Settings::default() };
     let mut rows = Vec::new();
     for &k in &args.k {
         let bar = progress::bar(args.products, &format!("k = {k}"));
@@ -98,8 +102,7 @@ pub fn run(args: &RatesArgs) -> Result<()> {
                 let scores = kept.or_judge(&series, number, || {
                     let count = k + (further + parts) as usize;
                     let good = good_parts(&library, &config, number, count)?;
-                    let (left_out, mut further_parts) =
-                        score(model, &Settings::default(), good.split_at(k))?;
+                    let (left_out, mut further_parts) = score(model, &settings, good.split_at(k))?;
                     let parts = further_parts.split_off(further as usize);
                     Ok(Scores { left_out, further: further_parts, parts })
                 })?;
