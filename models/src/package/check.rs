@@ -242,7 +242,7 @@ impl Calibration {
     pub fn laws(&self, registration: Registration) -> Laws {
         match self.registered {
             Some(laws) if matches!(registration, Registration::Small | Registration::Any) => laws,
-            // A part that is turned back lies better than those that the usual laws are of.
+            // Most parts lie as they were taught, and are left so.
             _ => self.usual,
         }
     }

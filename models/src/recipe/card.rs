@@ -125,9 +125,8 @@ pub enum Registration {
     Small,
     /// Turned any way. Right only where the way a part lies does not matter.
     Any,
-    /// Turned any way where a part lies otherwise than it was taught, and judged as it lies where it does not. What
-    /// is left is judged as if parts were not registered: fewer false rejects than were asked for, and larger defects
-    /// that pass.
+    /// Turned any way where a part lies otherwise than it was taught, and judged as it lies where it does not. Both
+    /// are judged by the laws of parts that are not registered (`docs/rates.md`).
     Auto,
 }
 
