@@ -103,23 +103,24 @@ impl Preprocessor {
 
 /// Bilinear, RGB8 to RGB8, edges repeated.
 fn sample(rgb: &[u8], (width, height): (usize, usize), map: &Affine, out: &mut Vec<u8>) {
-    out.clear();
-    out.reserve(rgb.len());
+    out.resize(rgb.len(), 0);
     let taps = |v: f64, n: usize| {
         let at = v.clamp(0.0, (n - 1) as f64);
-        (at as usize, (at as usize + 1).min(n - 1), at.fract() as f32)
+        let whole = at as usize;
+        (whole, (whole + 1).min(n - 1), (at - whole as f64) as f32)
     };
-    for y in 0..height {
-        for x in 0..width {
+    for (y, row) in out.chunks_exact_mut(3 * width).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
             let (sx, sy) = map.at(x as f64, y as f64);
             let ((x0, x1, fx), (y0, y1, fy)) = (taps(sx, width), taps(sy, height));
             let corner = |x: usize, y: usize| &rgb[3 * (y * width + x)..][..3];
             let (a, b, c, d) = (corner(x0, y0), corner(x1, y0), corner(x0, y1), corner(x1, y1));
-            out.extend((0..3).map(|i| {
+            for (i, level) in pixel.iter_mut().enumerate() {
                 let mix = |p: u8, q: u8| f32::from(p) + (f32::from(q) - f32::from(p)) * fx;
                 let (upper, lower) = (mix(a[i], b[i]), mix(c[i], d[i]));
-                (upper + (lower - upper) * fy).round() as u8
-            }));
+                // Rounds, because nothing is below 0; to ask for rounding is a call where SSE4 is not assumed.
+                *level = (upper + (lower - upper) * fy + 0.5) as u8;
+            }
         }
     }
 }

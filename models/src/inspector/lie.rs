@@ -5,8 +5,12 @@ use crate::picture::{Picture, Rect};
 use crate::recipe::Registration;
 use crate::registration::Pose;
 
+/// A fixture leaves less between two parts, in degrees and in longest sides: parts that are not registered are calibrated
+/// with half of it each way.
+const FIXTURE: (f64, f64) = (6.0, 0.06);
+
 /// The part that lies farthest from where the first one does, counted from 0, and where; `None` where all lie as
-/// the first one, or cannot be told from where they lie.
+/// near to it as a fixture keeps them, or cannot be told from where they lie.
 ///
 /// # Errors
 /// A region outside the first picture.
@@ -25,7 +29,11 @@ pub fn lies_otherwise(
     let fits = |part: &&Picture| area(part).check_within(part.width(), part.height()).is_ok();
     let others = parts.iter().enumerate().skip(1).filter(|(_, part)| fits(part));
     let places = others.map(|(index, part)| (index, locator.find(part, area(part))));
+    let astray = |pose: &Pose| {
+        let (degrees, sides) = FIXTURE;
+        pose.degrees().abs() > degrees || pose.shift[0].hypot(pose.shift[1]) > sides
+    };
     let off = |pose: &Pose| pose.farthest(&Pose::IDENTITY);
-    let farthest = places.max_by(|a, b| off(&a.1).total_cmp(&off(&b.1)));
-    Ok(farthest.filter(|(_, pose)| *pose != Pose::IDENTITY))
+    let astray = places.filter(|(_, pose)| astray(pose));
+    Ok(astray.max_by(|a, b| off(&a.1).total_cmp(&off(&b.1))))
 }

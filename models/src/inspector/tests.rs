@@ -485,11 +485,12 @@ fn good_parts_that_lie_otherwise_are_told() {
     let lies = |rotation: f64, shift: f64| {
         part_at(LONG, LONG, &Pose { rotation, shift: [shift, 0.0], ..Pose::IDENTITY }, 0.9)
     };
-    let parts = [lies(0.0, 0.0), lies(0.004, 0.002), lies(2.5, 0.0), lies(0.1, 0.03)];
+    let parts = [lies(0.0, 0.0), lies(0.004, 0.002), lies(2.5, 0.0), lies(0.08, 0.03)];
     let [first, alike, turned, near] = &parts;
     assert_eq!(lies_otherwise(&[], None), Ok(None));
     assert_eq!(lies_otherwise(&[first], None), Ok(None));
     assert_eq!(lies_otherwise(&[first, alike], None), Ok(None));
+    assert_eq!(lies_otherwise(&[first, alike, near], None), Ok(None), "a fixture's play");
     let (which, pose) = lies_otherwise(&[first, alike, turned, near], None).unwrap().unwrap();
     assert_eq!(which, 2);
     assert!((pose.degrees() - 2.5f64.to_degrees()).abs() < 1.0, "{pose:?}");

@@ -141,8 +141,9 @@ impl Refiner {
             .zip(lanes(&reference.values).zip(lanes(&self.seen.frame.values)))
             .zip(lanes(&self.along).zip(lanes(&self.down)).zip(lanes(&self.seen.weights)));
         for (((x, y), (reference, seen)), ((along, down), weights)) in cells {
-            let mut rows = [[1.0; LANES]; PARAMETERS];
-            let (mut weighed, mut differences) = ([0.0; LANES], [0.0; LANES]);
+            // Those of the parameters, and what is to be explained.
+            let mut rows = [[1.0; LANES]; PARAMETERS + 1];
+            let mut weighed = [0.0; LANES];
             for i in 0..LANES {
                 let (gx, gy) = (unit * along[i], unit * down[i]);
                 rows[0][i] = gy * x[i] - gx * y[i];
@@ -150,11 +151,11 @@ impl Refiner {
                 rows[2][i] = cos * gx - sin * gy;
                 rows[3][i] = sin * gx + cos * gy;
                 rows[4][i] = seen[i];
-                differences[i] = reference[i] - seen[i];
-                let doubt = differences[i] / doubtful;
+                rows[PARAMETERS][i] = reference[i] - seen[i];
+                let doubt = rows[PARAMETERS][i] / doubtful;
                 weighed[i] = weights[i] / (1.0 + doubt * doubt);
             }
-            add_products(&mut sums, &rows, &weighed, &differences);
+            add_products(&mut sums, &rows, &weighed);
         }
         let mut sums = sums.into_iter().map(|lanes| lanes.into_iter().map(f64::from).sum());
         let mut next = || sums.next().unwrap_or(0.0);
@@ -177,24 +178,23 @@ fn lanes(values: &[f32]) -> impl Iterator<Item = &[f32; LANES]> {
     values.as_chunks::<LANES>().0.iter()
 }
 
-/// Adds the weighed products of all rows with each other and with the differences, in the order of
-/// [`Refiner::equations`].
+/// Adds the weighed products of all rows with each other and with the differences, which are the last row, in the
+/// order of [`Refiner::equations`].
 #[inline]
 fn add_products(
     sums: &mut [[f32; LANES]; SUMS],
-    rows: &[[f32; LANES]; PARAMETERS],
+    rows: &[[f32; LANES]; PARAMETERS + 1],
     weights: &[f32; LANES],
-    differences: &[f32; LANES],
 ) {
     let mut at = 0;
-    for i in 0..PARAMETERS {
-        let weighed: [f32; LANES] = std::array::from_fn(|lane| weights[lane] * rows[i][lane]);
-        for j in i..=PARAMETERS {
-            let factor = if j < PARAMETERS { &rows[j] } else { differences };
+    for (i, row) in rows[..PARAMETERS].iter().enumerate() {
+        let weighed: [f32; LANES] = std::array::from_fn(|lane| weights[lane] * row[lane]);
+        let factors = &rows[i..];
+        for (sum, factor) in sums[at..].iter_mut().zip(factors) {
             for lane in 0..LANES {
-                sums[at][lane] += weighed[lane] * factor[lane];
+                sum[lane] += weighed[lane] * factor[lane];
             }
-            at += 1;
         }
+        at += factors.len();
     }
 }
