@@ -274,9 +274,7 @@ fn registration_byte(registration: Registration) -> u8 {
 }
 
 fn registration_of(byte: u8) -> Option<Registration> {
-    [Registration::Off, Registration::Small, Registration::Any, Registration::Auto]
-        .into_iter()
-        .find(|registration| registration_byte(*registration) == byte)
+    Registration::ALL.into_iter().find(|registration| registration_byte(*registration) == byte)
 }
 
 /// SHA-256 of the graph that makes the embeddings.

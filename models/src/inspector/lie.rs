@@ -31,7 +31,7 @@ pub fn lies_otherwise(
     let places = others.map(|(index, part)| (index, locator.find(part, area(part))));
     let astray = |pose: &Pose| {
         let (degrees, sides) = FIXTURE;
-        pose.degrees().abs() > degrees || pose.shift[0].hypot(pose.shift[1]) > sides
+        pose.degrees().abs() > degrees || pose.distance() > sides
     };
     let off = |pose: &Pose| pose.farthest(&Pose::IDENTITY);
     let astray = places.filter(|(_, pose)| astray(pose));

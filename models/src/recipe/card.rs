@@ -145,6 +145,10 @@ impl std::str::FromStr for Registration {
 }
 
 impl Registration {
+    /// Every way.
+    pub const ALL: [Registration; 4] =
+        [Registration::Off, Registration::Small, Registration::Any, Registration::Auto];
+
     /// Whether nothing is registered.
     pub fn is_off(&self) -> bool {
         *self == Registration::Off

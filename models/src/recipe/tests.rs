@@ -250,16 +250,15 @@ proptest! {
     fn parse_undoes_emit(
         name in "[a-z0-9_-]{1,64}", id in "[a-z0-9_-]{1,64}", hash in "[0-9a-f]{64}",
         version in 1u32.., ppm in 1..=FALSE_REJECT_PPM_MAX, px in 1..=SMALLEST_DEFECT_PX_MAX,
-        region_of_interest in rects(), line in timings(), how in 0..3usize,
+        region_of_interest in rects(), line in timings(), how in 0..Registration::ALL.len(),
         columns in 1..=8u32, rows in 1..=8u32, parts in 0..40usize, score in -99.0..99.0f64,
     ) {
         let scores = Statistics { change: score, position: -score, local: score / 7.0, image: 0.0 };
         let further_good = FurtherGood::new(&vec![vec![scores; parts]; (columns * rows) as usize]).thinned();
-        let all = [Registration::Off, Registration::Small, Registration::Any, Registration::Auto];
         let card = RecipeCard {
             name, version, false_reject_ppm: ppm, smallest_defect_px: px,
             model: ModelPin { id, hash }, region_of_interest, line,
-            registration: all[how], tiles: Tiles { columns, rows }, further_good,
+            registration: Registration::ALL[how], tiles: Tiles { columns, rows }, further_good,
         };
         prop_assert_eq!(RecipeCard::parse(&card.emit().unwrap()), Ok(card));
     }

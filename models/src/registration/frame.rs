@@ -164,19 +164,20 @@ pub(super) const LANES: usize = 8;
 /// Correlation of two frames where `weights` says so, -1 to 1.
 pub(super) fn correlation(a: &[f32], b: &[f32], weights: &[f32]) -> f64 {
     let mut sums = [[0.0f32; LANES]; 6];
+    let mut add = |lane: usize, a: f32, b: f32, w: f32| {
+        let terms = [w, w * a, w * b, w * a * a, w * b * b, w * a * b];
+        sums.iter_mut().zip(terms).for_each(|(sum, term)| sum[lane] += term);
+    };
     let (a, rest_a) = a.as_chunks::<LANES>();
     let (b, rest_b) = b.as_chunks::<LANES>();
     let (weights, rest_weights) = weights.as_chunks::<LANES>();
     for ((a, b), weights) in a.iter().zip(b).zip(weights) {
         for lane in 0..LANES {
-            let (a, b, w) = (a[lane], b[lane], weights[lane]);
-            let terms = [w, w * a, w * b, w * a * a, w * b * b, w * a * b];
-            sums.iter_mut().zip(terms).for_each(|(sum, term)| sum[lane] += term);
+            add(lane, a[lane], b[lane], weights[lane]);
         }
     }
     for ((a, b), w) in rest_a.iter().zip(rest_b).zip(rest_weights) {
-        let terms = [*w, w * a, w * b, w * a * a, w * b * b, w * a * b];
-        sums.iter_mut().zip(terms).for_each(|(sum, term)| sum[0] += term);
+        add(0, *a, *b, *w);
     }
     let sums = sums.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
     let [n, a, b, aa, bb, ab] = sums;

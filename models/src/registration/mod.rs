@@ -71,6 +71,7 @@ pub struct Locator {
     fine: Frame,
     /// Turns to try, in radians.
     rotations: Vec<f64>,
+    /// In degrees.
     turn_max: f64,
     refiner: Refiner,
     grey: Grey,
@@ -94,7 +95,7 @@ impl Locator {
             middle,
             fine,
             rotations: both.map(f64::to_radians).collect(),
-            turn_max: turn_max.to_radians(),
+            turn_max,
             refiner: Refiner::default(),
             grey,
         })
@@ -138,13 +139,12 @@ impl Locator {
     }
 
     fn convinces(&self, (pose, fit): (Pose, f64), as_is: f64) -> bool {
-        let turn = pose.rotation.sin().atan2(pose.rotation.cos()).abs();
-        let shift = pose.shift[0].hypot(pose.shift[1]);
-        let within = |(degrees, sides): (f64, f64)| turn <= degrees.to_radians() && shift <= sides;
+        let (turn, shift) = (pose.degrees().abs(), pose.distance());
+        let near = turn <= SMALL_TURN && shift <= NEAR;
         let stays = self.how == Registration::Auto && pose.farthest(&Pose::IDENTITY) <= STAYS;
         turn <= self.turn_max
             && shift <= SHIFT_MAX
-            && fit >= if within((SMALL_TURN, NEAR)) { FIT_NEAR } else { FIT_FAR }
+            && fit >= if near { FIT_NEAR } else { FIT_FAR }
             && fit >= as_is + GAIN
             && !stays
     }

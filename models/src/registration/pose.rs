@@ -17,6 +17,11 @@ pub struct Pose {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine(pub [[f64; 3]; 2]);
 
+/// The same angle within half a turn either way, in radians.
+fn turn(angle: f64) -> f64 {
+    angle.sin().atan2(angle.cos())
+}
+
 /// From the middle of a square area to its corner.
 const HALF_DIAGONAL: f64 = std::f64::consts::FRAC_1_SQRT_2;
 
@@ -26,14 +31,18 @@ impl Pose {
 
     /// The turn in degrees, -180 to 180.
     pub fn degrees(&self) -> f64 {
-        self.rotation.sin().atan2(self.rotation.cos()).to_degrees()
+        turn(self.rotation).to_degrees()
+    }
+
+    /// Length of the shift.
+    pub fn distance(&self) -> f64 {
+        self.shift[0].hypot(self.shift[1])
     }
 
     /// How far a place of the area lies apart in two poses at most, about.
     pub(crate) fn farthest(&self, other: &Pose) -> f64 {
         let [dx, dy] = [0, 1].map(|i| self.shift[i] - other.shift[i]);
-        let turn = self.rotation - other.rotation;
-        let turn = turn.sin().atan2(turn.cos()).abs();
+        let turn = turn(self.rotation - other.rotation).abs();
         dx.hypot(dy) + HALF_DIAGONAL * (turn + (self.scale - other.scale).abs())
     }
 

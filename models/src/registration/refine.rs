@@ -29,7 +29,7 @@ const SUMS: usize = PARAMETERS * (PARAMETERS + 1) / 2 + PARAMETERS;
 /// Makes poses exact. Keeps its buffers.
 #[derive(Debug, Default)]
 pub(super) struct Refiner {
-    pub(super) seen: Seen,
+    seen: Seen,
     along: Vec<f32>,
     down: Vec<f32>,
     /// Where cells are from the middle, in longest sides.

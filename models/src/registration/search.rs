@@ -127,13 +127,13 @@ fn border(bordered: &mut [f32], stride: usize, values: &[f32], width: usize) {
 
 /// Sums of `value` over all that lies above and to the left, a row and a column larger than what is summed.
 fn sum_up(sums: &mut [f32], stride: usize, of: &[f32], value: impl Fn(f32) -> f32) {
-    let mut above = vec![0.0; stride + 1];
-    for (row, sums) in of.chunks_exact(stride).zip(sums.chunks_exact_mut(stride + 1).skip(1)) {
+    for (y, row) in of.chunks_exact(stride).enumerate() {
+        let (above, below) = sums.split_at_mut((y + 1) * (stride + 1));
+        let above = &above[y * (stride + 1)..];
         let mut so_far = 0.0;
         for (x, cell) in row.iter().enumerate() {
             so_far += value(*cell);
-            sums[x + 1] = so_far + above[x + 1];
+            below[x + 1] = so_far + above[x + 1];
         }
-        above.copy_from_slice(sums);
     }
 }

@@ -30,6 +30,13 @@ pub enum BaseKind {
     Bench,
 }
 
+impl BaseKind {
+    /// Whether it is flat and matt, with nothing for a lamp at a side to show.
+    pub(super) fn is_print(self) -> bool {
+        matches!(self, BaseKind::Board | BaseKind::Label)
+    }
+}
+
 /// The copper of a drawn board, so that board defects can be placed on it.
 pub struct Drawing {
     /// Coverage 0..255, one byte a pixel.

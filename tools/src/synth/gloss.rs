@@ -43,8 +43,7 @@ impl Gloss {
 
     /// What one pair mirrors; `None` where nothing shines, or the base is a print.
     pub fn draw(&self, base: BaseKind, dice: &mut Dice) -> Option<Mirror> {
-        let flat = matches!(base, BaseKind::Board | BaseKind::Label);
-        if flat || !dice.chance(self.share) {
+        if base.is_print() || !dice.chance(self.share) {
             return None;
         }
         let turn = dice.range(0.0, TAU);
@@ -98,7 +97,7 @@ impl Mirror {
 
     /// `picture` as it shines on one side of the pair.
     pub fn shine(&self, picture: &mut Rgb, slopes: &[(f32, f32)], side: Side) {
-        let Band { half, width, strength } = self.sides[usize::from(side == Side::Query)];
+        let Band { half, width, strength } = side.of(self.sides);
         let white = [1.0 + self.tint, 1.0, 1.0 - self.tint].map(|w| (255.0 * w).min(255.0));
         for (pixel, slope) in picture.px.chunks_exact_mut(3).zip(slopes) {
             let off = (slope.0 - half.0).hypot(self.bent_down * (slope.1 - half.1)) / width;

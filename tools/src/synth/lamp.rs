@@ -36,8 +36,7 @@ impl Lamp {
 
     /// The lamp of one pair; `None` where there is none, or the base is flat.
     pub fn draw(&self, base: BaseKind, dice: &mut Dice) -> Option<Lit> {
-        let flat = matches!(base, BaseKind::Board | BaseKind::Label);
-        if flat || !dice.chance(self.share) {
+        if base.is_print() || !dice.chance(self.share) {
             return None;
         }
         let first = dice.range(0.0, TAU);
@@ -67,22 +66,27 @@ pub enum Side {
     Query,
 }
 
-/// How brightly each pixel of a base is lit from each direction: 1 is as it was.
-pub struct Shades {
-    slopes: Vec<(f32, f32)>,
+impl Side {
+    /// This side's of what both have.
+    pub(super) fn of<T>(self, [prompt, query]: [T; 2]) -> T {
+        match self {
+            Side::Prompt => prompt,
+            Side::Query => query,
+        }
+    }
 }
 
 impl Lit {
     /// The slopes of what `picture` shows. Both sides take them from the good part, so that light adds
     /// no difference around a change.
-    pub fn shades(&self, picture: &Rgb) -> Shades {
-        Shades { slopes: self.relief.slopes(picture) }
+    pub fn slopes(&self, picture: &Rgb) -> Vec<(f32, f32)> {
+        self.relief.slopes(picture)
     }
 
     /// `picture` as it looks on one side of the pair.
-    pub fn light(&self, picture: &mut Rgb, shades: &Shades, side: Side) {
-        let (x, y) = self.directions[usize::from(side == Side::Query)];
-        for (pixel, slope) in picture.px.chunks_exact_mut(3).zip(&shades.slopes) {
+    pub fn light(&self, picture: &mut Rgb, slopes: &[(f32, f32)], side: Side) {
+        let (x, y) = side.of(self.directions);
+        for (pixel, slope) in picture.px.chunks_exact_mut(3).zip(slopes) {
             let facing = (slope.0 * x + slope.1 * y).clamp(-1.0, 1.0);
             let gain = 1.0 + self.strength * facing;
             for level in pixel {
@@ -149,10 +153,10 @@ mod tests {
             },
         };
         let good = disc();
-        let shades = lit.shades(&good);
+        let slopes = lit.slopes(&good);
         let [mut prompt, mut query] = [good.clone(), good.clone()];
-        lit.light(&mut prompt, &shades, Side::Prompt);
-        lit.light(&mut query, &shades, Side::Query);
+        lit.light(&mut prompt, &slopes, Side::Prompt);
+        lit.light(&mut query, &slopes, Side::Query);
         let red = |p: &Rgb, x: usize| i32::from(p.at(x, 48)[0]);
         assert!(red(&prompt, 19) > red(&good, 19) + 15, "lit");
         assert!(red(&prompt, 77) < red(&good, 77) - 15, "in the shade");
@@ -172,10 +176,10 @@ mod tests {
         }
         for _ in 0..50 {
             let lit = always().draw(BaseKind::Scene, dice).expect("always");
-            let shades = lit.shades(&good);
+            let slopes = lit.slopes(&good);
             let [mut a, mut b] = [good.clone(), changed.clone()];
-            lit.light(&mut a, &shades, Side::Query);
-            lit.light(&mut b, &shades, Side::Query);
+            lit.light(&mut a, &slopes, Side::Query);
+            lit.light(&mut b, &slopes, Side::Query);
             for y in 0..96 {
                 for x in 0..96 {
                     let inside = (40..50).contains(&x) && (40..50).contains(&y);

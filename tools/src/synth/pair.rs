@@ -243,9 +243,9 @@ impl Library {
         let (mut on_prompt, mut on_query) =
             if swapped && !other_place { (shown, good) } else { (good, shown) };
         if let Some(lit) = config.lamp.draw(base.kind, dice) {
-            let shades = lit.shades(&base.canvas);
-            lit.light(&mut on_prompt, &shades, Side::Prompt);
-            lit.light(&mut on_query, &shades, Side::Query);
+            let slopes = lit.slopes(&base.canvas);
+            lit.light(&mut on_prompt, &slopes, Side::Prompt);
+            lit.light(&mut on_query, &slopes, Side::Query);
         }
         let dice_of_gloss = &mut Dice::new(config.seed ^ GLOSS_STREAM, index);
         if let Some(mirror) = config.gloss.draw(base.kind, dice_of_gloss) {

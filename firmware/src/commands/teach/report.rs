@@ -101,7 +101,7 @@ pub(super) fn report(
 
 /// Where a part lies against the first one, in words.
 fn astray(pose: &Pose) -> String {
-    let shift = 100.0 * pose.shift[0].hypot(pose.shift[1]);
+    let shift = 100.0 * pose.distance();
     format!("turned by {:.0} degrees and shifted by {shift:.0} % of the picture", pose.degrees())
 }
 
