@@ -7,7 +7,7 @@ use std::path::Path;
 use touchstone_models::engine::EngineKind;
 use touchstone_models::oneprompt::OnePrompt;
 use touchstone_models::package::ModelPackage;
-use touchstone_tests::{plate, run, write};
+use touchstone_tests::{plate, root, run, write};
 
 fn pictures(folder: &Path) -> String {
     let dir = folder.join("pictures");
@@ -110,6 +110,31 @@ fn train_resume_export_and_load() {
     let map = model.segment(&features, &features).expect("segments");
     assert_eq!((map.width, map.height), (64, 64));
     assert!(map.values.iter().all(|v| (0.0..=1.0).contains(v)));
+}
+
+#[test]
+fn a_shipped_model_grows_into_a_larger_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path();
+    let pictures = pictures(folder);
+    let shipped = root().join("models/weights/oneprompt-m").display().to_string();
+    let grow = |net: &'static str, out: &'static str| {
+        let place = ["--pictures", &pictures, "--from", &shipped, "--net", net, "--out", out];
+        let size = ["--size", "64", "--batch", "1", "--steps", "2", "--workers", "1"];
+        let words = [&["train", "oneprompt"][..], &place, &size].concat();
+        run("touchstone-tools", &words, folder)
+    };
+    let output = grow("l", "l");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    let state = std::fs::read_to_string(folder.join("l/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["net"]["c16"], 192);
+
+    let output = grow("s", "s");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("m does not grow into s"), "{error}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod batch_norm;
 pub mod decoder;
 pub mod encoder;
 pub mod grain;
+pub mod grow;
 pub mod levels;
 pub mod oneprompt;
 pub mod pad;

@@ -11,6 +11,7 @@ use super::oneprompt;
 use super::run_folder::{RunFolder, RunState};
 use crate::export::back;
 use crate::net::NetConfig;
+use crate::net::grow::Growth;
 use crate::net::oneprompt::OnePromptNet;
 
 /// Where a model comes from, for the cards of those that are made of it.
@@ -58,6 +59,30 @@ pub struct Begun<M> {
     pub model: M,
     /// Where they come from.
     pub lineage: Lineage,
+}
+
+impl Begun<OnePromptNet> {
+    /// As a larger member of the family, where one is named.
+    ///
+    /// # Errors
+    /// It does not grow into that one.
+    pub fn grown(self, to: Option<NetConfig>, device: &Device) -> Result<Self> {
+        let Some(net) = to.filter(|to| *to != self.net) else { return Ok(self) };
+        let model = Growth::between(&self.net, &net)?.network(self.model, device);
+        Ok(Begun { net, model, ..self })
+    }
+}
+
+impl Begun<Student> {
+    /// As a larger member of the family, where one is named. The readout that only distillation needs is a fresh one.
+    ///
+    /// # Errors
+    /// It does not grow into that one.
+    pub fn grown(self, to: Option<NetConfig>, device: &Device) -> Result<Self> {
+        let Some(net) = to.filter(|to| *to != self.net) else { return Ok(self) };
+        let encoder = Growth::between(&self.net, &net)?.encoder(self.model.encoder, device);
+        Ok(Begun { net, model: Student { encoder, ..Student::new(&net, device) }, ..self })
+    }
 }
 
 /// Opens a whole network. With `encoder_replaced` its encoder may be of an older form, and is then a fresh one.

@@ -49,9 +49,10 @@ pub struct EncoderArgs {
     /// Run folder: checkpoints, state, loss curve.
     #[arg(long)]
     pub out: PathBuf,
-    /// Network of the family, when --from doesn't say: s, m, l, or tiny for dry runs.
-    #[arg(long, default_value = "m")]
-    pub net: String,
+    /// Network of the family: s, m, l, or tiny for dry runs. Left out: that of --from, or m. Larger than
+    /// that of --from, it grows, and says at first what it said before (m grows into l).
+    #[arg(long)]
+    pub net: Option<String>,
     /// Run folder of an earlier `train encoder` or `train oneprompt`, or model package, to start from:
     /// every weight of its encoder that fits is taken.
     #[arg(long)]
@@ -204,10 +205,11 @@ pub(super) fn config(size: usize, seed: u64) -> SynthConfig {
 }
 
 fn start(args: &EncoderArgs, device: &Device) -> Result<Begun<Student>> {
+    let net = args.net.as_deref().map(NetConfig::by_name).transpose()?;
     if let Some(from) = &args.from {
-        return begun::student(from, device).context("--from");
+        return begun::student(from, device)?.grown(net, device).context("--from");
     }
-    let net = NetConfig::by_name(&args.net)?;
+    let net = net.unwrap_or(NetConfig::M);
     Ok(Begun { net, model: Student::new(&net, device), lineage: Lineage::default() })
 }
 
