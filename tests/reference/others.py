@@ -42,7 +42,7 @@ FRAMES_MIN = 3
 CORESET = 0.1
 PATCHES = (SIZE // 8) ** 2
 MANY = 200
-OURS = ("oneprompt-m", "oneprompt-s")
+OURS = ("oneprompt-l", "oneprompt-m", "oneprompt-s")
 METAUAS_AGAIN = "MetaUAS, prompt encoded each time"
 METAUAS_ONCE = "MetaUAS, prompt encoded once"
 # Levels that MetaUAS aligns, in its order.
@@ -328,6 +328,12 @@ def ratios(found):
         "original MetaUAS in ONNX Runtime / oneprompt-m in tract in 8 bits":
             (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
              milliseconds(found, "oneprompt-m, int8", "Touchstone (tract)")),
+        "original MetaUAS in ONNX Runtime / oneprompt-l in tract":
+            (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
+             milliseconds(found, "oneprompt-l", "Touchstone (tract)")),
+        "oneprompt-l in tract / oneprompt-l in ONNX Runtime":
+            (milliseconds(found, "oneprompt-l", "Touchstone (tract)"),
+             milliseconds(found, "oneprompt-l, f32", "ONNX Runtime")),
         "original MetaUAS in ONNX Runtime / oneprompt-s in tract":
             (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
              milliseconds(found, "oneprompt-s", "Touchstone (tract)")),

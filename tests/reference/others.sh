@@ -66,7 +66,7 @@ made() {
         echo "MISSING: $*" >&2
     }
 }
-for model in oneprompt-m oneprompt-s; do
+for model in oneprompt-l oneprompt-m oneprompt-s; do
     for form in "f32 ort" "int8 ort" "int8 tract"; do
         read -r precision engine <<< "$form"
         what=$model-$precision-$engine

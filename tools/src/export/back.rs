@@ -275,7 +275,12 @@ mod tests {
     #[test]
     fn shipped_packages_come_back() {
         let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/weights");
-        for (name, net) in [("oneprompt-s", NetConfig::S), ("oneprompt-m", NetConfig::M)] {
+        let shipped = [
+            ("oneprompt-s", NetConfig::S),
+            ("oneprompt-m", NetConfig::M),
+            ("oneprompt-l", NetConfig::L),
+        ];
+        for (name, net) in shipped {
             let package = ModelPackage::open(&weights.join(name)).unwrap();
             let (found, model) = network(&package, &Device::flex()).unwrap();
             assert_eq!(found, net);
