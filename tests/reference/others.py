@@ -328,19 +328,15 @@ def ratios(found):
         "original MetaUAS in ONNX Runtime / oneprompt-m in tract in 8 bits":
             (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
              milliseconds(found, "oneprompt-m, int8", "Touchstone (tract)")),
-        "original MetaUAS in ONNX Runtime / oneprompt-l in tract":
-            (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
-             milliseconds(found, "oneprompt-l", "Touchstone (tract)")),
-        "oneprompt-l in tract / oneprompt-l in ONNX Runtime":
-            (milliseconds(found, "oneprompt-l", "Touchstone (tract)"),
-             milliseconds(found, "oneprompt-l, f32", "ONNX Runtime")),
-        "original MetaUAS in ONNX Runtime / oneprompt-s in tract":
-            (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"),
-             milliseconds(found, "oneprompt-s", "Touchstone (tract)")),
-        "oneprompt-s in tract / oneprompt-s in ONNX Runtime":
-            (milliseconds(found, "oneprompt-s", "Touchstone (tract)"),
-             milliseconds(found, "oneprompt-s, f32", "ONNX Runtime")),
     }
+    for name in (name for name in OURS if name != "oneprompt-m"):
+        its = milliseconds(found, name, "Touchstone (tract)")
+        wanted |= {
+            f"original MetaUAS in ONNX Runtime / {name} in tract":
+                (milliseconds(found, METAUAS_AGAIN, "ONNX Runtime"), its),
+            f"{name} in tract / {name} in ONNX Runtime":
+                (its, milliseconds(found, f"{name}, f32", "ONNX Runtime")),
+        }
     return {what: a / b for what, (a, b) in wanted.items() if a and b}
 
 

@@ -64,23 +64,32 @@ impl Growth {
 
     /// The whole network; fresh weights are drawn from the device's seed.
     pub fn network(&self, small: OnePromptNet, device: &Device) -> OnePromptNet {
-        let of = |width: fn(&NetConfig) -> usize| (width(&self.from), width(&self.to));
         let ChangeHead { detail, align, decoder } = small.head;
         let fresh = ChangeHead::new(&self.to, self.to.channels4(), device);
-        let detail = widened(detail, fresh.detail, &[of(|c| c.stem), of(|c| c.grain)], device);
+        let detail =
+            widened(detail, fresh.detail, &[self.of(|c| c.stem), self.of(|c| c.grain)], device);
         let head = ChangeHead { detail, align, decoder };
         OnePromptNet { encoder: self.encoder(small.encoder, device), head }
     }
 
+    /// What it grows into.
+    pub fn target(&self) -> &NetConfig {
+        &self.to
+    }
+
+    fn of(&self, width: fn(&NetConfig) -> usize) -> Source {
+        (width(&self.from), width(&self.to))
+    }
+
     /// The encoder alone.
     pub fn encoder(&self, small: Encoder, device: &Device) -> Encoder {
-        let of = |width: fn(&NetConfig) -> usize| (width(&self.from), width(&self.to));
-        let [stem, c8, c16] = [of(|c| c.stem), of(|c| c.c8), of(|c| c.c16)];
-        let [lateral, grain, lateral4] = [of(|c| c.lateral), of(|c| c.grain), of(|c| c.lateral4)];
+        let [stem, c8, c16] = [self.of(|c| c.stem), self.of(|c| c.c8), self.of(|c| c.c16)];
+        let [lateral, grain, lateral4] =
+            [self.of(|c| c.lateral), self.of(|c| c.grain), self.of(|c| c.lateral4)];
         let fresh = Encoder::new(&self.to, device);
         let near = Grain {
             stem: reduce(small.grain.stem, fresh.grain.stem, PICTURE, device),
-            down: reduce(small.grain.down, fresh.grain.down, of(|c| c.grain_stem), device),
+            down: reduce(small.grain.down, fresh.grain.down, self.of(|c| c.grain_stem), device),
             block: block(small.grain.block, fresh.grain.block, grain, device),
             lateral: widened(small.grain.lateral, fresh.grain.lateral, &[c8], device),
             surface4: widened(

@@ -151,6 +151,6 @@ impl NetConfig {
     /// Lists the members.
     pub fn by_name(name: &str) -> anyhow::Result<NetConfig> {
         let found = Self::FAMILY.iter().find(|(known, _)| *known == name).map(|(_, net)| *net);
-        found.with_context(|| format!("--net {name}: the networks are s, m, l and tiny"))
+        found.context("the networks are s, m, l and tiny")
     }
 }

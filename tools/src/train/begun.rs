@@ -61,15 +61,21 @@ pub struct Begun<M> {
     pub lineage: Lineage,
 }
 
+impl<M> Begun<M> {
+    fn grown_by(self, to: Option<NetConfig>, grow: impl FnOnce(&Growth, M) -> M) -> Result<Self> {
+        let Some(net) = to.filter(|to| *to != self.net) else { return Ok(self) };
+        let model = grow(&Growth::between(&self.net, &net)?, self.model);
+        Ok(Begun { net, model, ..self })
+    }
+}
+
 impl Begun<OnePromptNet> {
     /// As a larger member of the family, where one is named.
     ///
     /// # Errors
     /// It does not grow into that one.
     pub fn grown(self, to: Option<NetConfig>, device: &Device) -> Result<Self> {
-        let Some(net) = to.filter(|to| *to != self.net) else { return Ok(self) };
-        let model = Growth::between(&self.net, &net)?.network(self.model, device);
-        Ok(Begun { net, model, ..self })
+        self.grown_by(to, |growth, model| growth.network(model, device))
     }
 }
 
@@ -79,9 +85,10 @@ impl Begun<Student> {
     /// # Errors
     /// It does not grow into that one.
     pub fn grown(self, to: Option<NetConfig>, device: &Device) -> Result<Self> {
-        let Some(net) = to.filter(|to| *to != self.net) else { return Ok(self) };
-        let encoder = Growth::between(&self.net, &net)?.encoder(self.model.encoder, device);
-        Ok(Begun { net, model: Student { encoder, ..Student::new(&net, device) }, ..self })
+        self.grown_by(to, |growth, Student { encoder, .. }| Student {
+            encoder: growth.encoder(encoder, device),
+            ..Student::new(growth.target(), device)
+        })
     }
 }
 

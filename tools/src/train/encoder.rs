@@ -51,8 +51,8 @@ pub struct EncoderArgs {
     pub out: PathBuf,
     /// Network of the family: s, m, l, or tiny for dry runs. Left out: that of --from, or m. Larger than
     /// that of --from, it grows, and says at first what it said before (m grows into l).
-    #[arg(long)]
-    pub net: Option<String>,
+    #[arg(long, value_parser = NetConfig::by_name)]
+    pub net: Option<NetConfig>,
     /// Run folder of an earlier `train encoder` or `train oneprompt`, or model package, to start from:
     /// every weight of its encoder that fits is taken.
     #[arg(long)]
@@ -205,11 +205,10 @@ pub(super) fn config(size: usize, seed: u64) -> SynthConfig {
 }
 
 fn start(args: &EncoderArgs, device: &Device) -> Result<Begun<Student>> {
-    let net = args.net.as_deref().map(NetConfig::by_name).transpose()?;
     if let Some(from) = &args.from {
-        return begun::student(from, device)?.grown(net, device).context("--from");
+        return begun::student(from, device)?.grown(args.net, device).context("--from");
     }
-    let net = net.unwrap_or(NetConfig::M);
+    let net = args.net.unwrap_or(NetConfig::M);
     Ok(Begun { net, model: Student::new(&net, device), lineage: Lineage::default() })
 }
 

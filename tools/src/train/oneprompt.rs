@@ -51,8 +51,8 @@ pub struct OnePromptArgs {
     /// Network of the family: s, m, l, or tiny. Left out: that of --encoder or --from, or m. Larger than
     /// that of --from, it grows, and says at first what it said before (m grows into l). With a foreign
     /// encoder it gives the widths of embeddings and decoder.
-    #[arg(long)]
-    pub net: Option<String>,
+    #[arg(long, value_parser = NetConfig::by_name)]
+    pub net: Option<NetConfig>,
     /// Side of a picture in pixels, a multiple of 16.
     #[arg(long, default_value_t = 256)]
     pub size: usize,
@@ -172,19 +172,18 @@ fn start(args: &OnePromptArgs, device: &Device) -> Result<Begun<OnePromptNet>> {
     let from = args.from.as_ref();
     let from = from.map(|path| begun::network(path, args.encoder.is_some(), device));
     let from = from.transpose().context("--from")?;
-    let asked = args.net.as_deref().map(NetConfig::by_name).transpose()?;
     let Some(path) = &args.encoder else {
         if let Some(from) = from {
-            return from.grown(asked, device).context("--from");
+            return from.grown(args.net, device).context("--from");
         }
-        let net = asked.unwrap_or(NetConfig::M);
+        let net = args.net.unwrap_or(NetConfig::M);
         let model = OnePromptNet::new(&net, device);
         return Ok(Begun { net, model, lineage: Lineage::default() });
     };
     let Begun { net, model: Student { encoder, .. }, mut lineage } =
         begun::distilled(path, device).context("--encoder")?;
     ensure!(
-        asked.is_none_or(|asked| asked == net),
+        args.net.is_none_or(|asked| asked == net),
         "--net and --encoder are of different networks"
     );
     let head = match from {

@@ -45,7 +45,7 @@ pub(super) fn run(args: &OnePromptArgs, path: &Path, device: &Device) -> Result<
     let backbone = Backbone::open(path)?;
     let extractor =
         Arc::new(backbone.at(args.size).with_context(|| format!("--encoder {}", path.display()))?);
-    let net = args.net.as_deref().map_or(Ok(NetConfig::M), NetConfig::by_name)?;
+    let net = args.net.unwrap_or(NetConfig::M);
     let folder = RunFolder::create(&args.out, args.resume)?;
     device.seed(args.seed);
     let tape = device.clone().autodiff();
