@@ -5,7 +5,7 @@ use std::process::Output;
 
 use touchstone_models::package::ModelPackage;
 use touchstone_tests::{run, shipped_models, write};
-use touchstone_tools::quantize::{To, convert};
+use touchstone_tools::quantize::in_onnx;
 
 fn inspect(model: &Path, engine: &str, folder: &Path) -> Output {
     let good = write(folder, "good.png", &touchstone_tests::plate(128, 0.0, false));
@@ -38,7 +38,7 @@ fn what_tract_cannot_read_is_said_and_not_run() {
     let smallest = shipped_models().pop().expect("a model");
     let onnx = folder.path().join("onnx-twin");
     let package = ModelPackage::open(&smallest).expect("a sound package");
-    convert(&package, To::F32, &onnx).expect("one of our own graphs");
+    in_onnx(&package, &onnx).expect("one of our own graphs");
     let refused = inspect(&onnx, "tract", folder.path());
     assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
     assert!(said(&refused).contains("no NNEF"), "{}", said(&refused));

@@ -11,7 +11,7 @@ use touchstone_models::golden::Golden;
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
 use touchstone_models::package::{CARD_FILE, ModelPackage, Precision};
 use touchstone_tests::{shipped_in_fewer_bits, shipped_models};
-use touchstone_tools::quantize::{To, convert};
+use touchstone_tools::quantize::{For, in_f16, in_onnx};
 
 /// Environment variable with a folder of further packages.
 const FURTHER: &str = "TOUCHSTONE_GOLDEN";
@@ -52,15 +52,13 @@ fn every_engine_gives_the_training_frameworks_map() {
 /// The package as what other engines read and smaller boards store.
 fn in_other_forms(dir: &Path, folder: &Path) -> Vec<PathBuf> {
     let package = ModelPackage::open(dir).expect("a sound package");
-    [To::F32, To::F16]
-        .into_iter()
-        .map(|to| {
-            let name = format!("{}-{to:?}-onnx", package.id()).to_lowercase();
-            let out = folder.join(name);
-            convert(&package, to, &out).expect("one of our own graphs");
-            out
-        })
-        .collect()
+    let out = |form: &str| folder.join(format!("{}-{form}", package.id()));
+    let made = [
+        in_onnx(&package, &out("f32-onnx")),
+        in_f16(&package, For::Ort, &out("f16-onnx")),
+        in_f16(&package, For::Tract, &out("f16")),
+    ];
+    made.map(|made| made.expect("one of our own graphs").dir().to_path_buf()).into()
 }
 
 fn further() -> Vec<PathBuf> {

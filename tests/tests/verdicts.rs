@@ -11,7 +11,7 @@ use touchstone_board::sim::{PartKind, SimConfig, SimulatedLine};
 use touchstone_models::package::{ModelPackage, Precision};
 use touchstone_models::picture::Picture;
 use touchstone_tests::{binary, shipped_models, write};
-use touchstone_tools::quantize::{For, Method, To, Wish, convert, in_int8};
+use touchstone_tools::quantize::{For, Method, Wish, in_f16, in_int8, in_onnx};
 
 /// Share of parts outside the guard band that must get the same verdict.
 const SAME_SHARE: f64 = 0.999;
@@ -134,9 +134,12 @@ fn ways(package: &Path, good: &Path, folder: &Path) -> Vec<Way> {
         () => &["", "portable", "tract"],
     };
     let mut ways: Vec<Way> = sets.iter().copied().map(on_tract).collect();
-    for (to, precision) in [(To::F32, Precision::F32), (To::F16, Precision::F16)] {
-        let out = folder.join(format!("{id}-{precision}-onnx"));
-        convert(&opened, to, &out).expect("one of our own graphs");
+    let [in_32, in_16, half] =
+        ["f32-onnx", "f16-onnx", "f16"].map(|form| folder.join(format!("{id}-{form}")));
+    in_onnx(&opened, &in_32).expect("one of our own graphs");
+    in_f16(&opened, For::Ort, &in_16).expect("one of our own graphs");
+    in_f16(&opened, For::Tract, &half).expect("one of our own graphs");
+    for (out, precision) in [(in_32, Precision::F32), (in_16, Precision::F16)] {
         ways.push(Way {
             name: format!("{id} in {precision} on ONNX Runtime"),
             package: out,
@@ -145,6 +148,14 @@ fn ways(package: &Path, good: &Path, folder: &Path) -> Vec<Way> {
             precision,
         });
     }
+    // The best of the machine, as a core with 16 bits computes it, and cast by tract.
+    ways.extend(["", "halves", "tract"].map(|operators| Way {
+        name: format!("{id} in 16 bits on tract, operators '{operators}'"),
+        package: half.clone(),
+        engine: "tract",
+        operators,
+        precision: Precision::F16,
+    }));
     let eight = folder.join(format!("{id}-int8"));
     let wish =
         Wish { method: Method::Mse, float: BTreeSet::new(), float_layers: 0, engine: For::Tract };

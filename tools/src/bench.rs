@@ -14,7 +14,7 @@ use touchstone_models::package::{ModelPackage, Precision, find_model};
 use touchstone_models::tensor::Tensor;
 
 use crate::progress;
-use crate::quantize::{To, convert};
+use crate::quantize::in_onnx;
 
 /// `touchstone-tools bench`
 #[derive(Debug, Args)]
@@ -166,7 +166,7 @@ fn contender(
             if package.card().precision == Precision::F32 =>
         {
             let twin = folder.join(package.id());
-            let twin = convert(package, To::F32, &twin).with_context(|| {
+            let twin = in_onnx(package, &twin).with_context(|| {
                 format!("{} on {engine}: it cannot be written as ONNX", package.id())
             })?;
             load(&twin)

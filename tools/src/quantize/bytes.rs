@@ -1,5 +1,5 @@
-//! Weights that lie on 255 steps, stored as bytes and the steps' size: a quarter of the file. tract puts them together
-//! again while it loads.
+//! Weights that lie on 255 steps, stored as bytes and the steps' size: a quarter of the file; weights that are numbers
+//! of 16 bits, stored as such: half of it. tract makes floats of them again while it loads.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use tract_nnef::ser::{assignment, ident, ints, invocation, string};
 /// Files of an archive say that they are from 1980: the bytes depend on the graph alone.
 const TIME: u64 = 315_532_800;
 
-/// A graph in NNEF with the weights of its convolutions stored as bytes, where they lie on steps.
+/// A graph in NNEF with the weights of its convolutions stored in as few bytes as they lose nothing in.
 ///
 /// # Errors
 /// It is no NNEF.
-pub fn in_bytes(nnef: &[u8]) -> Result<Vec<u8>> {
+pub fn compact(nnef: &[u8]) -> Result<Vec<u8>> {
     let framework = tract_nnef::nnef();
     let describe = |e: TractError| anyhow!("tract cannot change the graph: {e:#}");
     let mut proto = framework.proto_model_for_read(&mut Cursor::new(nnef)).map_err(describe)?;
     let body = std::mem::take(&mut proto.doc.graph_def.body);
     for line in body {
-        let lines = stepped(&mut proto, &line).map_err(describe)?;
+        let lines = smaller(&mut proto, &line).map_err(describe)?;
         proto.doc.graph_def.body.extend(lines.unwrap_or_else(|| vec![line]));
     }
     let mut graph = Vec::new();
@@ -48,9 +48,9 @@ pub fn in_bytes(nnef: &[u8]) -> Result<Vec<u8>> {
     tar.into_inner().context("an archive in memory")
 }
 
-/// The three lines that a weight's own becomes: its steps, their sizes, and the product. None if the line is no
-/// weight, or does not lie on steps.
-fn stepped(proto: &mut ProtoModel, line: &Assignment) -> TractResult<Option<Vec<Assignment>>> {
+/// The lines that a weight's own becomes: its steps, their sizes, and the product, or its numbers of 16 bits, and what
+/// widens them. None if the line is no weight, or is neither.
+fn smaller(proto: &mut ProtoModel, line: &Assignment) -> TractResult<Option<Vec<Assignment>>> {
     let (LValue::Identifier(name), RValue::Invocation(call)) = (&line.left, &line.right) else {
         return Ok(None);
     };
@@ -64,11 +64,8 @@ fn stepped(proto: &mut ProtoModel, line: &Assignment) -> TractResult<Option<Vec<
         return Ok(None);
     }
     let shape: TVec<usize> = tensor.shape().into();
-    let Some((whole, sizes)) = steps(tensor.view().as_slice()?, shape[0]) else { return Ok(None) };
-    let of_sizes = [shape[0], 1, 1, 1];
-    let whole = Tensor::from_shape(&shape, &whole)?;
-    let sizes = Tensor::from_shape(&of_sizes, &sizes)?;
-    proto.tensors.remove(&label);
+    let tensor = tensor.clone();
+    let values: &[f32] = tensor.view().as_slice()?;
     let mut variable = |what: &str, tensor: Tensor| {
         let label = format!("{}.{what}", label.0);
         let shape = ints(tensor.shape());
@@ -80,12 +77,27 @@ fn stepped(proto: &mut ProtoModel, line: &Assignment) -> TractResult<Option<Vec<
         }
         line
     };
-    let lines = [variable("steps", whole), variable("sizes", sizes)];
-    let steps = Arc::new(ident(format!("{}_steps", name.0)));
-    let wide = invocation("tract_core_cast", &[steps], &[("to", string("f32"))]);
-    let sizes = Arc::new(ident(format!("{}_sizes", name.0)));
-    let product = assignment(&name.0, invocation("mul", &[wide, sizes], &[]));
-    Ok(Some(lines.into_iter().chain([product]).collect()))
+    let read = |what: &str| Arc::new(ident(format!("{}_{what}", name.0)));
+    let wide = |what| invocation("tract_core_cast", &[read(what)], &[("to", string("f32"))]);
+    let lines = if let Some((whole, sizes)) = steps(values, shape[0]) {
+        let steps = variable("steps", Tensor::from_shape(&shape, &whole)?);
+        let sizes = variable("sizes", Tensor::from_shape(&[shape[0], 1, 1, 1], &sizes)?);
+        let product = invocation("mul", &[wide("steps"), read("sizes")], &[]);
+        vec![steps, sizes, assignment(&name.0, product)]
+    } else if let Some(halves) = halves(values) {
+        let halves = variable("halves", Tensor::from_shape(&shape, &halves)?);
+        vec![halves, assignment(&name.0, wide("halves"))]
+    } else {
+        return Ok(None);
+    };
+    proto.tensors.remove(&label);
+    Ok(Some(lines))
+}
+
+/// The same numbers in 16 bits. None if one is none of those.
+fn halves(values: &[f32]) -> Option<Vec<f16>> {
+    let of = |value: &f32| Some(f16::from_f32(*value)).filter(|half| half.to_f32() == *value);
+    values.iter().map(of).collect()
 }
 
 #[cfg(test)]
@@ -122,6 +134,18 @@ mod tests {
         assert!(steps(&values, 2).is_none());
     }
 
+    #[test]
+    fn numbers_of_16_bits_are_stored_as_such() {
+        let values: Vec<f32> =
+            (0..54).map(|i| f16::from_f32((i as f32 * 0.37).sin() * 0.2).to_f32()).collect();
+        let plain = graph(values.clone());
+        let stored = compact(&plain).unwrap();
+        assert!(String::from_utf8_lossy(&stored).contains(".halves.dat"));
+        assert_eq!(run(&plain), run(&stored));
+        let odd = values.iter().map(|v| v * 1.001).collect();
+        assert!(!String::from_utf8_lossy(&compact(&graph(odd)).unwrap()).contains(".halves.dat"));
+    }
+
     /// One convolution as the camera would load it.
     fn graph(weight: Vec<f32>) -> Vec<u8> {
         let mut g = GraphBuilder::new("g");
@@ -150,8 +174,8 @@ mod tests {
     #[test]
     fn what_is_loaded_is_what_was_written() {
         let plain = graph(weights(&whole()));
-        let stored = in_bytes(&plain).unwrap();
-        assert_eq!(stored, in_bytes(&plain).unwrap(), "the same bytes again");
+        let stored = compact(&plain).unwrap();
+        assert_eq!(stored, compact(&plain).unwrap(), "the same bytes again");
         let text = String::from_utf8_lossy(&stored);
         assert!(text.contains("tract_core_cast") && text.contains(".steps.dat"));
         for (a, b) in run(&plain).iter().zip(run(&stored)) {
@@ -159,8 +183,8 @@ mod tests {
         }
         let mut odd = weights(&whole());
         odd[5] += 0.4 * SIZES[0];
-        let odd = in_bytes(&graph(odd)).unwrap();
+        let odd = compact(&graph(odd)).unwrap();
         assert!(!String::from_utf8_lossy(&odd).contains(".steps.dat"));
-        assert!(in_bytes(b"no archive").is_err());
+        assert!(compact(b"no archive").is_err());
     }
 }

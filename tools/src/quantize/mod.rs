@@ -1,10 +1,11 @@
-//! A package's graphs with convolutions of 8 bits, for the camera's own operators or for ONNX Runtime, or as ONNX
-//! with weights of 32 bits or of 16. The package is all that is needed, not the run that it came from; for 8 bits
-//! pictures of good parts besides.
+//! A package's graphs with products of 8 or 16 bits, for the camera's own operators, or for ONNX Runtime with
+//! convolutions of 8 bits or weights of 32 bits or of 16. The package is all that is needed, not the run that it came
+//! from; for 8 bits pictures of good parts besides.
 
 mod bytes;
 mod calibrated;
 mod graph;
+mod halves;
 mod int8;
 mod ranges;
 mod report;
@@ -30,7 +31,8 @@ use graph::Graph;
 /// What is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum To {
-    /// Weights of 16 bits: half the size, computed in f32.
+    /// Weights of 16 bits, half the size. On the camera's own engine products are made of 16 bits where the processor
+    /// has them (ARM from v8.2 on: Cortex-A55, A76, A78); ONNX Runtime computes in f32.
     F16,
     /// As trained.
     F32,
@@ -63,8 +65,8 @@ pub struct QuantizeArgs {
     /// A layer that stays in float, as `sensitivity.md` names it; repeatable. For int8.
     #[arg(long, value_name = "LAYER")]
     pub float: Vec<String>,
-    /// Who runs it: `tract` is the camera as it comes (int8 alone), `ort` a build with ONNX Runtime [default: tract
-    /// for int8, ort for the others].
+    /// Who runs it: `tract` is the camera as it comes (int8 and f16), `ort` a build with ONNX Runtime [default: tract,
+    /// for f32 ort].
     #[arg(long, value_enum)]
     pub engine: Option<For>,
 }
@@ -100,10 +102,14 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
             };
             in_int8(&package, pictures, &wish, &args.out)?
         }
-        (_, To::F16 | To::F32) if args.engine == Some(For::Tract) => bail!(
-            "tract computes in f32 whatever weights are stored as; take the package as it is, or --engine ort"
-        ),
-        _ => convert(&package, args.precision, &args.out)?,
+        (_, To::F16) => in_f16(&package, args.engine.unwrap_or(For::Tract), &args.out)?,
+        (_, To::F32) if args.engine == Some(For::Tract) => {
+            bail!(
+                "the package is what tract runs in f32 already; take it as it is, or --engine ort"
+            )
+        }
+        (_, To::F32) => in_onnx(&package, &args.out)?,
+        (None, To::Int8) => bail!("8 bits need pictures of good parts: --pictures DIR"),
     };
     let megabytes = |package: &ModelPackage| -> Result<f64> {
         let files = [package.encode_file(), package.segment_file()];
@@ -122,19 +128,26 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
     Ok(())
 }
 
-/// `package` in `out` as ONNX.
+/// `package` in `out` as ONNX, as trained.
 ///
 /// # Errors
 /// The package is rounded already, it has an operator that our exports do not have, or the folder cannot be
 /// written.
-pub fn convert(package: &ModelPackage, to: To, out: &Path) -> Result<ModelPackage> {
-    let graphs = graphs(package)?;
-    let (made, precision) = match to {
-        To::F32 => (graphs, Precision::F32),
-        To::F16 => ([graphs[0].in_f16()?, graphs[1].in_f16()?], Precision::F16),
-        To::Int8 => bail!("8 bits need pictures of good parts: --pictures DIR"),
+pub fn in_onnx(package: &ModelPackage, out: &Path) -> Result<ModelPackage> {
+    write(package, &graphs(package)?, Precision::F32, For::Ort, out)
+}
+
+/// `package` in `out` with 16 bits.
+///
+/// # Errors
+/// As [`in_onnx`].
+pub fn in_f16(package: &ModelPackage, engine: For, out: &Path) -> Result<ModelPackage> {
+    let [encode, segment] = graphs(package)?;
+    let made = match engine {
+        For::Tract => [halves::halved(&encode)?, halves::halved(&segment)?],
+        For::Ort => [encode.in_f16()?, segment.in_f16()?],
     };
-    write(package, &made, precision, For::Ort, out)
+    write(package, &made, Precision::F16, engine, out)
 }
 
 /// Both graphs of a package.
@@ -176,8 +189,8 @@ fn write(
     let [encode, segment] = match engine {
         For::Ort => [graphs[0].bytes(), graphs[1].bytes()],
         For::Tract => [
-            bytes::in_bytes(&nnef::from_onnx(&graphs[0].bytes(), "encode")?)?,
-            bytes::in_bytes(&nnef::from_onnx(&graphs[1].bytes(), "segment")?)?,
+            bytes::compact(&nnef::from_onnx(&graphs[0].bytes(), "encode")?)?,
+            bytes::compact(&nnef::from_onnx(&graphs[1].bytes(), "segment")?)?,
         ],
     };
     ModelPackage::write(out, card, &encode, &segment).map_err(|e| anyhow!("{e}"))

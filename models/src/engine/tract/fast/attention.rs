@@ -4,9 +4,10 @@
 
 use super::convolution::tensor_for;
 use super::crew::shared;
-use super::isa::{Isa, Kernel};
+use super::factors::{self, Factors, Halves, ProductKernel, settle};
+use super::isa::Isa;
 use super::lanes::{LANES_MAX, Lanes};
-use super::product::{Panels, Target, add_products, at_least, load_all, with_scratch};
+use super::product::{Panels, Target, at_least, with_scratch};
 use tract_core::internal::*;
 
 /// Which way round a matrix lies.
@@ -64,6 +65,8 @@ pub(super) struct Nearest {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pairs {
     pub isa: Isa,
+    /// Who multiplies, if it is done with 16 bits.
+    pub halves: Option<Halves>,
     pub queries: Order,
     pub keys: Order,
     pub purpose: Use,
@@ -92,16 +95,18 @@ impl Pairs {
         assert!(out.len() == count * width);
         assert!(self.nearest().is_none_or(|n| nearest.len() == count && n.depth <= depth));
         let nearest = Target::new(nearest);
-        let group = self.isa.lanes() * self.isa.registers();
+        let group = self.isa.lanes() * self.isa.registers() * factors::width(self.halves);
         let target = Target::new(out);
         with_scratch(KEYS, |packed_keys| {
             Panels::pack(packed_keys, key_count, depth, block, |key, i| keys[key * row + i * cell]);
+            self.narrow(packed_keys);
             with_scratch(VALUES, |packed_values| {
                 if let Use::Attend { .. } = self.purpose {
                     assert!(values.len() == key_count * width);
                     Panels::pack(packed_values, width, key_count, block, |column, key| {
                         values[key * width + column]
                     });
+                    self.narrow(packed_values);
                 }
                 let (keys, values) = (&packed_keys[..], &packed_values[..]);
                 shared(count.div_ceil(group), |index| {
@@ -118,6 +123,43 @@ impl Pairs {
                 });
             });
         });
+    }
+
+    /// Makes numbers of 16 bits of what is packed, where products are made of such.
+    fn narrow(&self, packed: &mut Vec<f32>) {
+        if self.halves.is_some() {
+            packed.resize(packed.len().next_multiple_of(LANES_MAX), 0.0);
+            factors::call(self.isa, self.halves, Narrow(packed));
+        }
+    }
+}
+
+/// Numbers, as many as whole registers, and afterwards as factors, from the first on.
+struct Narrow<'a>(&'a mut [f32]);
+
+impl ProductKernel for Narrow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(self) {
+        // SAFETY: the caller's; the slice is borrowed.
+        unsafe { narrow::<L, N>(self.0.as_mut_ptr(), self.0.len() / L::COUNT) }
+    }
+}
+
+/// Makes factors of so many registers of numbers, in their place: no factor is larger than a number, so that what is
+/// written has been read.
+///
+/// # Safety
+/// So many registers lie there. The set is there.
+#[inline(always)]
+unsafe fn narrow<L: Lanes, N: Factors<L>>(values: *mut f32, registers: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        for register in 0..registers {
+            let at = register * L::COUNT;
+            N::put(L::load(values.add(at)), values.cast::<N::Value>().add(at));
+        }
     }
 }
 
@@ -136,7 +178,8 @@ impl Part<'_> {
     /// A function by itself, so that profiles name it.
     #[inline(never)]
     fn attend(self, scratch: &mut Vec<f32>) {
-        self.op.isa.call(Scratched { part: self, scratch });
+        let (isa, halves) = (self.op.isa, self.op.halves);
+        factors::call(isa, halves, Scratched { part: self, scratch });
     }
 }
 
@@ -145,19 +188,18 @@ struct Scratched<'a> {
     scratch: &'a mut Vec<f32>,
 }
 
-impl Kernel for Scratched<'_> {
+impl ProductKernel for Scratched<'_> {
     type Out = ();
 
     #[inline(always)]
-    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
+    unsafe fn run<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(self) {
         let Scratched { part, scratch } = self;
         let (keys, key_count, depth) = part.keys;
-        let width = L::COUNT * V;
-        let taps_len = depth.max(key_count);
-        // Queries side by side, then what each key makes of them, then one row more for the sums.
-        let scratch = at_least(scratch, (depth + key_count + M + 1) * width + taps_len);
+        let width = L::COUNT * V * N::WIDE;
+        // Queries side by side, then what each key makes of them, then a row and a block of sums.
+        let scratch = at_least(scratch, (depth + key_count + M + 1 + M) * width);
         let (side_by_side, rest) = scratch.split_at_mut(depth * width);
-        let (weights, sums_row) = rest.split_at_mut((key_count + M) * width);
+        let (weights, rows) = rest.split_at_mut((key_count + M) * width);
         let (values, [row, cell]) = part.queries;
         for (i, out) in side_by_side.chunks_exact_mut(width).enumerate() {
             for (n, out) in out.iter_mut().enumerate() {
@@ -166,79 +208,77 @@ impl Kernel for Scratched<'_> {
                 *out = values[query * row + i * cell];
             }
         }
-        // SAFETY: the set is there; sizes follow from the extents above.
+        // SAFETY: the set is there; sizes follow from the extents above. Keys and values have been made factors of,
+        // and are packed in blocks of `M` rows.
         unsafe {
-            let places = |values: &[f32]| -> [*const f32; V] {
-                std::array::from_fn(|v| values.as_ptr().add(v * L::COUNT))
-            };
-            let mut greatest = [L::splat(f32::NEG_INFINITY); V];
+            if N::WIDE > 1 {
+                narrow::<L, N>(side_by_side.as_mut_ptr(), side_by_side.len() / L::COUNT);
+            }
+            let queries = side_by_side.as_ptr().cast::<N::Value>();
+            let weights = weights.as_mut_ptr();
+            let mut greatest = [[L::splat(f32::NEG_INFINITY); WIDE_MAX]; V];
             let mut nearest = greatest;
             let first = part.op.nearest().map_or(depth, |nearest| nearest.depth);
-            let queries = places(side_by_side);
-            for (block, keys) in keys.chunks_exact(depth * M).enumerate() {
-                let mut products: [[L; V]; M] = [[L::splat(0.0); V]; M];
-                add_strided(&mut products, keys.as_ptr(), 0..first, width, queries);
+            for block in 0..key_count.div_ceil(M) {
+                let keys = keys.as_ptr().cast::<N::Value>().add(block * depth * M);
+                let products = weights.add(block * M * width);
+                let count = M.min(key_count - block * M);
+                add_strided::<L, N, M, V>(keys, 0..first, queries, products, true);
                 if part.op.nearest().is_some() {
-                    for products in products.iter().take(key_count - block * M) {
-                        for v in 0..V {
-                            nearest[v] = nearest[v].max(products[v]);
-                        }
-                    }
+                    raise::<L, N, V>(&mut nearest, products, count);
+                    add_strided::<L, N, M, V>(keys, first..depth, queries, products, false);
                 }
-                add_strided(&mut products, keys.as_ptr(), first..depth, width, queries);
-                for (m, products) in products.iter().enumerate().take(key_count - block * M) {
-                    for (v, product) in products.iter().enumerate() {
-                        greatest[v] = greatest[v].max(*product);
-                        if let Use::Attend { .. } = part.op.purpose {
-                            let at = (block * M + m) * width + v * L::COUNT;
-                            product.store(weights.as_mut_ptr().add(at));
-                        }
-                    }
-                }
+                raise::<L, N, V>(&mut greatest, products, count);
             }
             if let Some(Nearest { factor, .. }) = part.op.nearest() {
                 for v in 0..V {
-                    nearest[v] = nearest[v].mul(L::splat(factor));
+                    for i in 0..N::WIDE {
+                        nearest[v][i] = nearest[v][i].mul(L::splat(factor));
+                    }
                 }
-                tell(nearest, sums_row, part.rows.clone(), part.nearest);
+                tell::<L, N, V>(nearest, rows, part.rows.clone(), part.nearest);
             }
             let Use::Attend { scale, .. } = part.op.purpose else {
-                tell(greatest, sums_row, part.rows, part.target);
+                tell::<L, N, V>(greatest, rows, part.rows, part.target);
                 return;
             };
             // A negative scale would turn the greatest into the smallest; no graph of ours has one, and
             // the operator is not made for one.
             let scale = L::splat(scale);
             let lowest = L::splat(LOWEST);
-            let mut total = [L::splat(0.0); V];
-            for weights in weights[..key_count * width].chunks_exact_mut(width) {
+            let mut total = [[L::splat(0.0); WIDE_MAX]; V];
+            for key in 0..key_count {
                 for v in 0..V {
-                    let at = weights.as_mut_ptr().add(v * L::COUNT);
-                    let weight = L::load(at).sub(greatest[v]).mul(scale).max(lowest).exp();
-                    total[v] = total[v].add(weight);
-                    weight.store(at);
+                    for i in 0..N::WIDE {
+                        let at = key * width + (v * N::WIDE + i) * L::COUNT;
+                        let weight = L::load(weights.add(at)).sub(greatest[v][i]);
+                        let weight = weight.mul(scale).max(lowest).exp();
+                        total[v][i] = total[v][i].add(weight);
+                        // No factor is larger than a number: what is written here has been read.
+                        N::put(weight, weights.cast::<N::Value>().add(at));
+                    }
                 }
             }
-            for (v, total) in total.iter().enumerate() {
-                total.store(sums_row.as_mut_ptr().add(v * L::COUNT));
-            }
-            for total in &mut sums_row[..width] {
+            put_all::<L, N, V>(total, rows.as_mut_ptr());
+            for total in &mut rows[..width] {
                 *total = 1.0 / *total;
             }
-            let shares: [L; V] = load_all(places(sums_row), 0);
+            let (shares, sums) = rows.split_at_mut(width);
+            let weights = weights.cast::<N::Value>();
             let (values, columns) = part.values;
-            let from = places(weights);
-            for (block, values) in values.chunks_exact(key_count * M).enumerate() {
-                let mut sums: [[L; V]; M] = [[L::splat(0.0); V]; M];
-                add_strided(&mut sums, values.as_ptr(), 0..key_count, width, from);
+            for block in 0..columns.div_ceil(M) {
+                let values = values.as_ptr().cast::<N::Value>().add(block * key_count * M);
                 let first = block * M;
+                add_strided::<L, N, M, V>(values, 0..key_count, weights, sums.as_mut_ptr(), true);
                 let mut out = [[0.0f32; LANES_MAX]; M];
-                for v in 0..V {
+                for register in 0..V * N::WIDE {
+                    let share = L::load(shares.as_ptr().add(register * L::COUNT));
                     for m in 0..M {
-                        sums[m][v].mul(shares[v]).store(out[m].as_mut_ptr());
+                        let sum = L::load(sums.as_ptr().add(m * width + register * L::COUNT));
+                        sum.mul(share).store(out[m].as_mut_ptr());
                     }
                     for lane in 0..L::COUNT {
-                        let query = part.rows.start + v * L::COUNT + lane;
+                        let query = part.rows.start + register * L::COUNT + lane;
                         if query >= part.rows.end {
                             break;
                         }
@@ -252,23 +292,84 @@ impl Kernel for Scratched<'_> {
     }
 }
 
+/// Most registers of `f32` that one of factors stands for.
+const WIDE_MAX: usize = 2;
+
 /// Logarithm of the smallest weight. Less counts for nothing in a sum of f32, and its products would be
 /// too small for normal numbers, which processors work out a hundred times slower.
 const LOWEST: f32 = -60.0;
 
-/// Adds the products of some taps, where the values of one tap follow those of another: `stride` apart.
+/// Adds the products of some taps to rows of sums, or puts them in their place, where the values of one tap follow
+/// those of another.
+///
+/// # Safety
+/// As many weights and values lie there, and `M` rows of sums. The set is there.
 #[inline(always)]
-unsafe fn add_strided<L: Lanes, const M: usize, const V: usize>(
-    sums: &mut [[L; V]; M],
-    weights: *const f32,
+unsafe fn add_strided<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(
+    weights: *const N::Value,
     taps: std::ops::Range<usize>,
-    stride: usize,
-    places: [*const f32; V],
+    values: *const N::Value,
+    rows: *mut f32,
+    afresh: bool,
+) {
+    let step = N::WIDE * L::COUNT;
+    let mut begun = taps.start;
+    // SAFETY: the caller's.
+    unsafe {
+        while begun < taps.end {
+            let end = taps.end.min(begun.saturating_add(N::RUN));
+            let mut sums = [[N::nothing(); V]; M];
+            for tap in begun..end {
+                let mut factors = [N::nothing(); V];
+                for v in 0..V {
+                    factors[v] = N::read(values.add((tap * V + v) * step));
+                }
+                N::add_products(&mut sums, weights.add(tap * M), factors);
+            }
+            settle::<L, N, M, V>(&sums, afresh && begun == taps.start, rows, L::COUNT);
+            begun = end;
+        }
+    }
+}
+
+/// What is greater of each and of `count` rows.
+///
+/// # Safety
+/// So many rows lie there. The set is there.
+#[inline(always)]
+unsafe fn raise<L: Lanes, N: Factors<L>, const V: usize>(
+    greatest: &mut [[L; WIDE_MAX]; V],
+    rows: *const f32,
+    count: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        for tap in taps {
-            add_products(sums, weights.add(tap * M), load_all(places, tap * stride));
+        for m in 0..count {
+            for v in 0..V {
+                for i in 0..N::WIDE {
+                    let at = ((m * V + v) * N::WIDE + i) * L::COUNT;
+                    greatest[v][i] = greatest[v][i].max(L::load(rows.add(at)));
+                }
+            }
+        }
+    }
+}
+
+/// Writes a row of registers.
+///
+/// # Safety
+/// There is room. The set is there.
+#[inline(always)]
+unsafe fn put_all<L: Lanes, N: Factors<L>, const V: usize>(
+    values: [[L; WIDE_MAX]; V],
+    row: *mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        for v in 0..V {
+            for i in 0..N::WIDE {
+                values[v][i].store(row.add((v * N::WIDE + i) * L::COUNT));
+            }
         }
     }
 }
@@ -278,17 +379,15 @@ unsafe fn add_strided<L: Lanes, const M: usize, const V: usize>(
 /// # Safety
 /// The set is there; `target` has all of `queries`, and nobody else writes them.
 #[inline(always)]
-unsafe fn tell<L: Lanes, const V: usize>(
-    values: [L; V],
+unsafe fn tell<L: Lanes, N: Factors<L>, const V: usize>(
+    values: [[L; WIDE_MAX]; V],
     row: &mut [f32],
     queries: std::ops::Range<usize>,
     target: Target,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        for v in 0..V {
-            values[v].store(row.as_mut_ptr().add(v * L::COUNT));
-        }
+        put_all::<L, N, V>(values, row.as_mut_ptr());
         for (value, query) in row.iter().zip(queries) {
             *target.at(query) = *value;
         }

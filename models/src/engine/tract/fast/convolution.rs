@@ -5,9 +5,11 @@
 use super::crew::shared;
 use super::dots::Dots;
 use super::eight::{self, Eight, Levels, TOGETHER};
+use super::factors::{self, Halves};
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
 use super::product::{Panels, Target, at_least, sums, whole, with_scratch};
+use super::sixteen::{self, Sixteen};
 use super::winograd::Winograd;
 use std::sync::Arc;
 use tract_core::internal::*;
@@ -56,6 +58,8 @@ enum Way {
     Sums(Layout, Panels),
     /// The same of bytes.
     Eight(Layout, Eight),
+    /// The same of numbers of 16 bits.
+    Sixteen(Layout, Sixteen),
     /// In tiles, with fewer products.
     Winograd(Winograd),
 }
@@ -74,6 +78,7 @@ pub(super) struct Layout {
 /// Numbers of the scratch memories.
 const PADDED: usize = 0;
 const LEVELS: usize = 1;
+const NARROW: usize = 1;
 
 impl Shape {
     /// Where everything lies, of an input of so many planes, with so many channels to a weight's row. None if rows
@@ -139,14 +144,47 @@ impl Convolution {
 
     /// The same with a given set, the faster way.
     pub fn on(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
-        let in_tiles = || Convolution::in_tiles(isa, shape, weight, bias);
+        let in_tiles = || Convolution::in_tiles(isa, None, shape, weight, bias);
         let in_tiles = Winograd::pays(shape).then(in_tiles).flatten();
         in_tiles.or_else(|| Convolution::in_sums(isa, shape, weight, bias))
     }
 
     /// In tiles. None if its kernel is of no kind that tiles are known for.
-    pub fn in_tiles(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
-        let way = Way::Winograd(Winograd::new(isa, shape, weight)?);
+    pub fn in_tiles(
+        isa: Isa,
+        halves: Option<Halves>,
+        shape: &Shape,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> Option<Convolution> {
+        let way = Way::Winograd(Winograd::new(isa, halves, shape, weight)?);
+        Some(Convolution::with(isa, shape, way, bias))
+    }
+
+    /// The same of numbers of 16 bits, the faster way. None if this machine is no faster with them, the map is too
+    /// narrow, or it is depthwise.
+    pub fn of_halves(shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
+        let isa = Isa::best();
+        let halves = Halves::beside(isa)?;
+        let in_tiles = || Convolution::in_tiles(isa, Some(halves), shape, weight, bias);
+        let in_tiles = Winograd::pays(shape).then(in_tiles).flatten();
+        in_tiles.or_else(|| Convolution::in_sums_of_halves(isa, halves, shape, weight, bias))
+    }
+
+    /// The same as sums.
+    pub fn in_sums_of_halves(
+        isa: Isa,
+        halves: Halves,
+        shape: &Shape,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> Option<Convolution> {
+        let channels = (!shape.depthwise).then_some(shape.input[0])?;
+        let layout = shape.layout(isa.lanes() * sixteen::WIDE, channels, channels)?;
+        let (outputs, per_row) = (shape.output[0], layout.taps.len());
+        let panels =
+            Panels::new(outputs, per_row, isa.rows(), |row, tap| weight[row * per_row + tap]);
+        let way = Way::Sixteen(layout, Sixteen::new(halves, &panels));
         Some(Convolution::with(isa, shape, way, bias))
     }
 
@@ -246,6 +284,19 @@ impl Convolution {
                     self.product(layout, weights, scratch, added, out);
                 }),
             },
+            Way::Sixteen(layout, sixteen) => with_scratch(NARROW, |narrow| {
+                let len = layout.padded.map_or(input.len(), |p| padded_len(channels, p));
+                let narrow = at_least(narrow, len);
+                match layout.padded {
+                    None => sixteen.narrow(self.isa, input, narrow),
+                    Some(extents) => with_scratch(PADDED, |scratch| {
+                        let scratch = at_least(scratch, len);
+                        self.pad(input, scratch, extents, 0.0);
+                        sixteen.narrow(self.isa, scratch, narrow);
+                    }),
+                }
+                self.product_of_halves(layout, sixteen, narrow, added, out);
+            }),
             Way::Eight(layout, eight) => with_scratch(LEVELS, |levels| {
                 let groups = channels.div_ceil(TOGETHER);
                 let levels = whole(at_least(levels, groups * rows * columns));
@@ -295,19 +346,19 @@ impl Convolution {
         });
     }
 
-    /// What the kernels' own safety rests on.
+    /// What the kernels' own safety rests on. `lanes`: values of a place.
     fn check(
         &self,
         layout: &Layout,
+        lanes: usize,
         input: usize,
-        behind: usize,
         added: Option<&[f32]>,
         out: &[f32],
     ) {
         let (channels, plane) = self.out_planes();
         let last_tap = layout.taps.iter().max().map_or(0, |tap| *tap as usize);
         let last_place = layout.places.iter().map(|place| place.0 as usize).max().unwrap_or(0);
-        assert!(last_tap + last_place + behind + self.isa.lanes() <= input);
+        assert!(last_tap + last_place + lanes <= input);
         assert!(out.len() == channels * plane && added.is_none_or(|a| a.len() == out.len()));
     }
 
@@ -323,7 +374,7 @@ impl Convolution {
         let per_channel =
             layout.padded.map_or(plane, |[height, width]| self.shape.phases() * height * width);
         let last_channel = if self.shape.depthwise { (channels - 1) * per_channel } else { 0 };
-        self.check(layout, input.len(), last_channel, added, out);
+        self.check(layout, self.isa.lanes(), input.len() - last_channel, added, out);
         let target = Target::new(out);
         if self.shape.depthwise {
             shared(channels, |channel| {
@@ -353,10 +404,26 @@ impl Convolution {
         added: Option<&[f32]>,
         out: &mut [f32],
     ) {
-        self.check(layout, input.len(), 0, added, out);
+        self.check(layout, self.isa.lanes(), input.len(), added, out);
         let target = Target::new(out);
         self.by_places(layout, |places| {
             eight.dots.call(eight::Full { op: self, layout, eight, input, added, target, places });
+        });
+    }
+
+    fn product_of_halves(
+        &self,
+        layout: &Layout,
+        sixteen: &Sixteen,
+        input: &[f32],
+        added: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        self.check(layout, self.isa.lanes() * sixteen::WIDE, input.len(), added, out);
+        let (target, halves) = (Target::new(out), Some(sixteen.halves));
+        self.by_places(layout, |places| {
+            let full = sixteen::Full { op: self, layout, sixteen, input, added, target, places };
+            factors::call(self.isa, halves, full);
         });
     }
 

@@ -19,15 +19,19 @@ pub(super) enum Isa {
 
 /// Environment variable that keeps kernels to a slower set than the machine's best, `avx512`, `avx2`, `sse2`,
 /// `neon` or `portable`, or has `tract` do all by itself: to hold them to each other, and for a processor that one of
-/// them fails on.
+/// them fails on. `halves` computes packages of 16 bits as a core with such numbers does, rounding after every step
+/// where this one has none: to see at the desk what the camera will say.
 pub(in super::super) const VARIABLE: &str = "TOUCHSTONE_OPERATORS";
 /// tract's own operators; scoring is portable then.
 const NONE_OF_OURS: &str = "tract";
+/// The best sets, and numbers of 16 bits whatever they cost.
+const HALVES: &str = "halves";
 
 /// What [`VARIABLE`] asks for, and the sets that are left then.
 struct Choice {
     sets: Vec<Isa>,
     ours: Result<bool, String>,
+    rounds: bool,
 }
 
 fn choice() -> &'static Choice {
@@ -38,16 +42,18 @@ fn choice() -> &'static Choice {
 impl Choice {
     fn of(asked: &str) -> Choice {
         let found = Isa::found();
-        match found.iter().position(|isa| isa.name() == asked) {
-            Some(from) => Choice { sets: found[from..].to_vec(), ours: Ok(true) },
-            None if asked.is_empty() => Choice { sets: found, ours: Ok(true) },
-            None if asked == NONE_OF_OURS => Choice { sets: vec![Isa::Plain], ours: Ok(false) },
+        let rounds = asked == HALVES;
+        let (sets, ours) = match found.iter().position(|isa| isa.name() == asked) {
+            Some(from) => (found[from..].to_vec(), Ok(true)),
+            None if asked.is_empty() || rounds => (found, Ok(true)),
+            None if asked == NONE_OF_OURS => (vec![Isa::Plain], Ok(false)),
             None => {
                 let names: Vec<&str> = found.iter().map(|isa| isa.name()).collect();
-                let names = format!("{}, {NONE_OF_OURS}", names.join(", "));
-                Choice { sets: found, ours: Err(format!("'{asked}' is none of {names}")) }
+                let names = format!("{}, {HALVES}, {NONE_OF_OURS}", names.join(", "));
+                (found, Err(format!("'{asked}' is none of {names}")))
             }
-        }
+        };
+        Choice { sets, ours, rounds }
     }
 }
 
@@ -57,6 +63,11 @@ impl Choice {
 /// [`VARIABLE`] names none of what this machine has.
 pub(in super::super) fn ours() -> Result<bool, String> {
     choice().ours.clone()
+}
+
+/// Whether numbers of 16 bits are asked for where they are slower.
+pub(super) fn rounds() -> bool {
+    choice().rounds
 }
 
 /// What the operators are compiled for here, as people call it, and whether bytes are multiplied four at a time, so

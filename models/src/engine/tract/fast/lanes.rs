@@ -34,6 +34,24 @@ pub(super) trait Lanes: Copy {
     /// `self * 2^exponent` for whole exponents in -126..=127.
     unsafe fn scale(self, exponent: Self) -> Self;
 
+    /// Adds the products of `M` weights, which lie there, with each of `values`.
+    #[inline(always)]
+    unsafe fn add_products<const M: usize, const V: usize>(
+        sums: &mut [[Self; V]; M],
+        weights: *const f32,
+        values: [Self; V],
+    ) {
+        // SAFETY: the caller promises the set, and so many weights.
+        unsafe {
+            for m in 0..M {
+                let weight = Self::splat(*weights.add(m));
+                for v in 0..V {
+                    sums[m][v] = weight.mul_add(values[v], sums[m][v]);
+                }
+            }
+        }
+    }
+
     /// Rows for columns within every four values: value `4 b + i` of `k` is value `4 b + k` of `i`.
     unsafe fn turn(four: [Self; 4]) -> [Self; 4];
 
@@ -545,6 +563,37 @@ mod arm {
             unsafe {
                 let biased = vaddq_s32(vcvtq_s32_f32(exponent.0), vdupq_n_s32(127));
                 Self(vmulq_f32(self.0, vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn add_products<const M: usize, const V: usize>(
+            sums: &mut [[Self; V]; M],
+            weights: *const f32,
+            values: [Self; V],
+        ) {
+            unsafe {
+                // A register of weights, of which each product takes its own: a load for four, not one for each.
+                let whole = M / 4 * 4;
+                for first in (0..whole).step_by(4) {
+                    let four = vld1q_f32(weights.add(first));
+                    for v in 0..V {
+                        let value = values[v].0;
+                        sums[first][v].0 = vfmaq_laneq_f32::<0>(sums[first][v].0, value, four);
+                        sums[first + 1][v].0 =
+                            vfmaq_laneq_f32::<1>(sums[first + 1][v].0, value, four);
+                        sums[first + 2][v].0 =
+                            vfmaq_laneq_f32::<2>(sums[first + 2][v].0, value, four);
+                        sums[first + 3][v].0 =
+                            vfmaq_laneq_f32::<3>(sums[first + 3][v].0, value, four);
+                    }
+                }
+                for m in whole..M {
+                    let weight = vdupq_n_f32(*weights.add(m));
+                    for v in 0..V {
+                        sums[m][v].0 = vfmaq_f32(sums[m][v].0, weight, values[v].0);
+                    }
+                }
             }
         }
 

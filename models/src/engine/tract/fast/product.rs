@@ -80,7 +80,7 @@ pub(super) unsafe fn sums<L: Lanes, const M: usize, const V: usize>(
         }
         let mut weights = weights;
         for &tap in taps {
-            add_products(&mut sums, weights, load_all(places, tap as usize));
+            L::add_products(&mut sums, weights, load_all(places, tap as usize));
             weights = weights.add(M);
         }
         sums
@@ -106,27 +106,6 @@ pub(super) unsafe fn load_all<L: Lanes, const V: usize>(
             values[v] = L::load(places[v].add(offset));
         }
         values
-    }
-}
-
-/// Adds the products of `M` weights with `values`.
-///
-/// # Safety
-/// So many weights lie there. The instruction set is there.
-#[inline(always)]
-pub(super) unsafe fn add_products<L: Lanes, const M: usize, const V: usize>(
-    sums: &mut [[L; V]; M],
-    weights: *const f32,
-    values: [L; V],
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        for m in 0..M {
-            let weight = L::splat(*weights.add(m));
-            for v in 0..V {
-                sums[m][v] = weight.mul_add(values[v], sums[m][v]);
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::along::{Along, Axis};
 use super::attention::{Nearest, Order, Pairs, Use};
 use super::convolution::{Convolution, Shape};
 use super::eight::Levels;
+use super::factors::Halves;
 use super::isa::Isa;
 use super::normalise::Normalise;
 use super::sum::Sum;
@@ -191,10 +192,27 @@ fn along(
     Ok(Some(patch))
 }
 
+/// What `outlet` was before it was made 16 bits wide, and 32 again: `touchstone-tools quantize` marks so what products
+/// may be made of such numbers. Everybody else reads them as they were, which loses less.
+fn halved(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
+    let before = |outlet: OutletId, to: DatumType| {
+        let node = model.node(outlet.node);
+        node.op_as::<Cast>().filter(|cast| cast.to == to).map(|_| node.inputs[0])
+    };
+    before(before(outlet, f32::datum_type())?, f16::datum_type())
+}
+
+/// The same, or `outlet`, and whether it was.
+fn exact(model: &TypedModel, outlet: OutletId) -> (OutletId, bool) {
+    halved(model, outlet).map_or((outlet, false), |exact| (exact, true))
+}
+
 /// Queries and keys of a product of all rows with all rows.
 struct AllPairs {
     queries: (OutletId, Order),
     keys: (OutletId, Order),
+    /// Whether they may be 16 bits wide.
+    halves: bool,
 }
 
 /// The product that `outlet` is: `[1, queries, keys]` over a common depth.
@@ -215,9 +233,11 @@ fn all_pairs(model: &TypedModel, outlet: OutletId) -> Option<AllPairs> {
             2 => Order::Columns,
             _ => return None,
         };
-        Some((node.inputs[slot], order))
+        let (input, halved) = exact(model, node.inputs[slot]);
+        Some(((input, order), halved))
     };
-    Some(AllPairs { queries: side(1)?, keys: side(2)? })
+    let ((queries, of_halves), (keys, by_halves)) = (side(1)?, side(2)?);
+    Some(AllPairs { queries, keys, halves: of_halves && by_halves })
 }
 
 fn attention(
@@ -232,13 +252,16 @@ fn attention(
     let (product, scale) = by_number::<Mul>(model, node.inputs[0]).unwrap_or((node.inputs[0], 1.0));
     rule_if!(scale > 0.0);
     rule_if_some!(pairs = all_pairs(model, product));
-    rule_if_some!(next = only_successor(model, node));
+    rule_if_some!(next = weighing(model, node));
     rule_if_some!(of_values = all_pairs(model, next.id.into()));
     // What is weighted lies as it is written: `[1, keys, width]`.
     rule_if!(of_values.queries == (node.id.into(), Order::Rows));
     let (values, Order::Columns) = of_values.keys else { return Ok(None) };
+    let isa = Isa::best();
+    let halves = (pairs.halves && of_values.halves).then(|| Halves::beside(isa)).flatten();
     let new = Pairs {
-        isa: Isa::best(),
+        isa,
+        halves,
         queries: pairs.queries.1,
         keys: pairs.keys.1,
         purpose: Use::Attend { scale, nearest: None },
@@ -248,6 +271,15 @@ fn attention(
     let out = patch.wire_node(format!("{name}.attention"), new, &inputs)?[0];
     patch.shunt_outside(model, next.id.into(), out)?;
     Ok(Some(patch))
+}
+
+/// The one node that takes what `node` gives, made 16 bits wide on the way or not.
+fn weighing<'a>(model: &'a TypedModel, node: &TypedNode) -> Option<&'a TypedNode> {
+    let mut next = only_successor(model, node)?;
+    while next.op_is::<Cast>() {
+        next = only_successor(model, next)?;
+    }
+    Some(next)
 }
 
 /// What comes first in a tensor along an axis: itself, or the first of what was joined.
@@ -320,7 +352,7 @@ fn greatest_product(
     rule_if!(op.reducer == Reducer::Max && op.axes.as_slice() == [2]);
     rule_if_some!(pairs = all_pairs(model, node.inputs[0]));
     let (queries, keys) = (pairs.queries.1, pairs.keys.1);
-    let new = Pairs { isa: Isa::best(), queries, keys, purpose: Use::Greatest };
+    let new = Pairs { isa: Isa::best(), halves: None, queries, keys, purpose: Use::Greatest };
     let mut patch = TypedModelPatch::default();
     let inputs = patch.taps(model, &[pairs.queries.0, pairs.keys.0])?;
     let out = patch.wire_node(name, new, &inputs)?[0];
@@ -445,10 +477,10 @@ fn convolution(
     let of_levels = rounded(model, node.inputs[0]).and_then(|(exact, levels)| {
         Some((exact, Convolution::of_levels(&shape, levels, &weight, &bias)?))
     });
-    rule_if_some!(
-        (input, new) =
-            of_levels.or_else(|| Some((node.inputs[0], Convolution::new(&shape, &weight, &bias)?)))
-    );
+    let (input, is_halved) = exact(model, node.inputs[0]);
+    let of_halves = || is_halved.then(|| Convolution::of_halves(&shape, &weight, &bias)).flatten();
+    let of_floats = || of_halves().or_else(|| Convolution::new(&shape, &weight, &bias));
+    rule_if_some!((input, new) = of_levels.or_else(|| Some((input, of_floats()?))));
     let mut patch = TypedModelPatch::default();
     let input = patch.tap_model(model, input)?;
     let out = patch.wire_node(name, new, &[input])?[0];

@@ -10,9 +10,10 @@
 
 use super::convolution::{Convolution, Shape, finish, spread};
 use super::crew::{hands, shared};
-use super::isa::{Isa, Kernel};
+use super::factors::{self, Factors, Halves, ProductKernel, Stored, settle};
+use super::isa::Isa;
 use super::lanes::{LANES_MAX, Lanes};
-use super::product::{Target, add_products, at_least, fetch, load_all, with_scratch};
+use super::product::{Target, at_least, fetch, with_scratch};
 use std::ops::Range;
 
 /// Rows and columns of the results of a tile.
@@ -43,9 +44,11 @@ pub(super) struct Winograd {
     stride: usize,
     /// Rows and columns of tiles, some of them beyond the map.
     tiles: [usize; 2],
+    /// Who multiplies, if it is done with 16 bits; what is on either side of the products is `f32` always.
+    halves: Option<Halves>,
     /// `[out / block][points][in][block]`, the last block filled up with zeros.
-    weights: Vec<f32>,
-    /// [`CHUNKS`] for each register.
+    weights: Stored,
+    /// [`CHUNKS`] for each register of `f32`, as many registers as fill up those of the products.
     chunks: Vec<Chunk>,
 }
 
@@ -92,7 +95,12 @@ fn write<'a>(places: impl Iterator<Item = &'a mut f32>, values: &[f64]) {
 
 impl Winograd {
     /// `weight` is `[out, in, rows, columns]`. None if it is another kind of convolution.
-    pub fn new(isa: Isa, shape: &Shape, weight: &[f32]) -> Option<Winograd> {
+    pub fn new(
+        isa: Isa,
+        halves: Option<Halves>,
+        shape: &Shape,
+        weight: &[f32],
+    ) -> Option<Winograd> {
         let Shape { kernel: [cells, across], stride: [stride, stride_across], .. } = *shape;
         let even = cells == across && stride == stride_across && shape.dilation == [1, 1];
         let window = match (cells, stride) {
@@ -133,8 +141,13 @@ impl Winograd {
         }
         let per_chunk = isa.lanes() / CHUNKS;
         let tiles = [rows.div_ceil(TILE), columns.div_ceil(TILE).next_multiple_of(per_chunk)];
-        let chunks = Chunk::all(tiles, per_chunk, [rows, columns]);
-        Some(Winograd { window, stride, tiles, weights, chunks })
+        let together = CHUNKS * factors::width(halves);
+        let chunks = Chunk::all(tiles, per_chunk, [rows, columns], together);
+        let weights = match halves {
+            None => Stored::Whole(weights),
+            Some(halves) => halves.store(weights),
+        };
+        Some(Winograd { window, stride, tiles, halves, weights, chunks })
     }
 
     /// Whether it pays.
@@ -151,12 +164,13 @@ impl Winograd {
         assert!(added.is_none_or(|added| added.len() == out.len()));
         let inputs = channels * self.stride * self.stride;
         let job = Job { op, winograd: self, inputs, input, added, target: Target::new(out) };
-        let registers = self.chunks.len() / CHUNKS;
+        let together = CHUNKS * factors::width(self.halves);
+        let registers = self.chunks.len() / together;
         let groups = registers.div_ceil(op.isa().registers());
         // As even as can be: a last group of one register would be as slow as one of two.
         let group = |index: usize| {
             let [first, end] = [index, index + 1].map(|index| index * registers / groups);
-            Group { chunks: &self.chunks[first * CHUNKS..end * CHUNKS] }
+            Group { chunks: &self.chunks[first * together..end * together] }
         };
         let blocks = outputs.div_ceil(op.isa().rows());
         if groups >= hands() {
@@ -226,7 +240,8 @@ impl Job<'_> {
         with_scratch(PIECE, |bordered| {
             for number in numbers {
                 let bordered = self.border(number, rows.clone(), bordered);
-                isa.call(Windows { op: winograd, group, bordered, inputs, number, target });
+                let windows = Windows { op: winograd, group, bordered, inputs, number, target };
+                factors::call(isa, winograd.halves, windows);
             }
         });
     }
@@ -237,19 +252,11 @@ impl Job<'_> {
         let isa = op.isa();
         with_scratch(PIECE, |sums| {
             let points = winograd.window * winograd.window;
-            let len = points * isa.rows() * isa.registers() * isa.lanes();
+            let len = points * isa.rows() * group.registers() * isa.lanes();
             let sums = Target::new(at_least(sums, len));
-            isa.call(Products {
-                op,
-                winograd,
-                inputs,
-                group,
-                windows,
-                blocks,
-                sums,
-                added,
-                target,
-            });
+            let products =
+                Products { op, winograd, inputs, group, windows, blocks, sums, added, target };
+            factors::call(isa, winograd.halves, products);
         });
     }
 
@@ -282,8 +289,13 @@ impl Job<'_> {
 }
 
 impl Chunk {
-    /// All chunks of a map, and as many that lie nowhere as fill up the last register.
-    fn all(tiles: [usize; 2], per_chunk: usize, [rows, columns]: [usize; 2]) -> Vec<Chunk> {
+    /// All chunks of a map, and as many that lie nowhere as fill up the last `together`.
+    fn all(
+        tiles: [usize; 2],
+        per_chunk: usize,
+        [rows, columns]: [usize; 2],
+        together: usize,
+    ) -> Vec<Chunk> {
         let width = (tiles[1] + 1) * TILE;
         let mut all = Vec::new();
         for row in 0..tiles[0] {
@@ -297,7 +309,7 @@ impl Chunk {
             }
         }
         let nowhere = Chunk { from: 0, to: 0, extent: [0, 0] };
-        all.resize(all.len().next_multiple_of(CHUNKS), nowhere);
+        all.resize(all.len().next_multiple_of(together), nowhere);
         all
     }
 }
@@ -309,12 +321,13 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// Of `f32`.
     fn registers(&self) -> usize {
         self.chunks.len() / CHUNKS
     }
 
-    /// Values from one point to the next. All points of a register are written at once, and where they lay a power of
-    /// two apart they pushed each other out of the cache.
+    /// Values, of whatever size, from one point to the next. All points of a register are written at once, and where
+    /// they lay a power of two apart they pushed each other out of the cache.
     fn per_point(&self, inputs: usize, lanes: usize) -> usize {
         (inputs * self.registers() + 1) * lanes
     }
@@ -396,16 +409,16 @@ struct Windows<'a> {
     target: Target,
 }
 
-impl Kernel for Windows<'_> {
+impl ProductKernel for Windows<'_> {
     type Out = ();
 
     #[inline(always)]
-    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
+    unsafe fn run<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(self) {
         // SAFETY: the caller's.
         unsafe {
             match self.op.window {
-                WINDOW_3 => self.of::<L, WINDOW_3>(),
-                _ => self.of::<L, WINDOW_2>(),
+                WINDOW_3 => self.of::<L, N, WINDOW_3>(),
+                _ => self.of::<L, N, WINDOW_2>(),
             }
         }
     }
@@ -413,7 +426,7 @@ impl Kernel for Windows<'_> {
 
 impl Windows<'_> {
     #[inline(always)]
-    unsafe fn of<L: Lanes, const W: usize>(&self) {
+    unsafe fn of<L: Lanes, N: Factors<L>, const W: usize>(&self) {
         let width = self.op.bordered()[1];
         let registers = self.group.registers();
         let own = self.number * registers * L::COUNT;
@@ -421,6 +434,8 @@ impl Windows<'_> {
         // SAFETY: a chunk's windows, and a register's length from their fifth column on, lie within the input with its
         // borders; `apply` has made room for all points, and every input and register writes its own.
         unsafe {
+            // Numbers of 16 bits take half of the room that was made.
+            let target = self.target.at(0).cast::<N::Value>();
             for (v, chunks) in self.group.chunks.chunks_exact(CHUNKS).enumerate() {
                 let mut rows = [[L::splat(0.0); W]; W];
                 for y in 0..W {
@@ -444,7 +459,8 @@ impl Windows<'_> {
                     }
                     let column = analyse(column);
                     for y in 0..W {
-                        column[y].store(self.target.at(own + v * L::COUNT + (y * W + x) * next));
+                        let at = own + v * L::COUNT + (y * W + x) * next;
+                        N::put(column[y], target.add(at));
                     }
                 }
             }
@@ -466,20 +482,20 @@ struct Products<'a> {
     target: Target,
 }
 
-impl Kernel for Products<'_> {
+impl ProductKernel for Products<'_> {
     type Out = ();
 
     #[inline(always)]
-    unsafe fn run<L: Lanes, const M: usize, const V: usize>(self) {
+    unsafe fn run<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(self) {
         // SAFETY: the caller's; `apply` has checked all that is read and written.
         unsafe {
-            match (self.winograd.window, self.group.registers()) {
-                (WINDOW_3, n) if n == V => self.blocks::<L, M, V, WINDOW_3>(),
-                (WINDOW_3, 2) => self.blocks::<L, M, 2, WINDOW_3>(),
-                (WINDOW_3, _) => self.blocks::<L, M, 1, WINDOW_3>(),
-                (_, n) if n == V => self.blocks::<L, M, V, WINDOW_2>(),
-                (_, 2) => self.blocks::<L, M, 2, WINDOW_2>(),
-                _ => self.blocks::<L, M, 1, WINDOW_2>(),
+            match (self.winograd.window, self.group.registers() / N::WIDE) {
+                (WINDOW_3, n) if n == V => self.blocks::<L, N, M, V, WINDOW_3>(),
+                (WINDOW_3, 2) => self.blocks::<L, N, M, 2, WINDOW_3>(),
+                (WINDOW_3, _) => self.blocks::<L, N, M, 1, WINDOW_3>(),
+                (_, n) if n == V => self.blocks::<L, N, M, V, WINDOW_2>(),
+                (_, 2) => self.blocks::<L, N, M, 2, WINDOW_2>(),
+                _ => self.blocks::<L, N, M, 1, WINDOW_2>(),
             }
         }
     }
@@ -487,40 +503,47 @@ impl Kernel for Products<'_> {
 
 impl Products<'_> {
     #[inline(always)]
-    unsafe fn blocks<L: Lanes, const M: usize, const V: usize, const W: usize>(&self) {
+    unsafe fn blocks<L: Lanes, N: Factors<L>, const M: usize, const V: usize, const W: usize>(
+        &self,
+    ) {
         let (inputs, points) = (self.inputs, W * W);
         let (channels, plane) = self.op.out_planes();
         let per_point = self.group.per_point(inputs, L::COUNT);
-        let windows = &self.windows[..points * per_point];
+        let windows = self.windows[..points * per_point].as_ptr().cast::<N::Value>();
         let per_block = points * inputs * M;
+        let (wide, step) = (V * N::WIDE, N::WIDE * L::COUNT);
         for block in self.blocks.clone() {
-            let mut weights = self.winograd.weights[block * per_block..][..per_block].as_ptr();
+            let weights = N::of(&self.winograd.weights);
+            let mut weights = weights[block * per_block..][..per_block].as_ptr();
             // SAFETY: windows and weights were cut to their lengths just now, `apply` has made room for the sums; the
             // results of a tile are written by the one chunk that has it.
             unsafe {
                 for point in 0..points {
-                    let mut from = [windows.as_ptr().add(point * per_point); V];
-                    for v in 0..V {
-                        from[v] = from[v].add(v * L::COUNT);
-                    }
-                    let mut sums = [[L::splat(0.0); V]; M];
-                    for input in 0..inputs {
-                        fetch(weights.wrapping_add(AHEAD));
-                        add_products(&mut sums, weights, load_all(from, input * V * L::COUNT));
-                        weights = weights.add(M);
-                    }
-                    for m in 0..M {
-                        for v in 0..V {
-                            sums[m][v]
-                                .store(self.sums.at(((m * V + v) * points + point) * L::COUNT));
+                    let mut from = windows.add(point * per_point);
+                    let sums_at = self.sums.at(point * L::COUNT);
+                    let mut begun = 0;
+                    while begun < inputs {
+                        let end = inputs.min(begun.saturating_add(N::RUN));
+                        let mut sums = [[N::nothing(); V]; M];
+                        for _ in begun..end {
+                            fetch(weights.wrapping_add(AHEAD).cast());
+                            let mut values = [N::nothing(); V];
+                            for v in 0..V {
+                                values[v] = N::read(from.add(v * step));
+                            }
+                            N::add_products(&mut sums, weights, values);
+                            weights = weights.add(M);
+                            from = from.add(V * step);
                         }
+                        settle::<L, N, M, V>(&sums, begun == 0, sums_at, points * L::COUNT);
+                        begun = end;
                     }
                 }
                 for m in 0..M.min(channels - block * M) {
                     let channel = block * M + m;
                     let bias = L::splat(self.op.bias()[channel]);
-                    for v in 0..V {
-                        let from = self.sums.at((m * V + v) * points * L::COUNT);
+                    for v in 0..wide {
+                        let from = self.sums.at((m * wide + v) * points * L::COUNT);
                         let chunks = &self.group.chunks[v * CHUNKS..][..CHUNKS];
                         self.results::<L, W>(from, chunks, bias, channel * plane);
                     }
@@ -596,8 +619,8 @@ mod tests {
                 let tiles = [rows, columns].map(|n: usize| n.div_ceil(TILE));
                 let tiles = [tiles[0], tiles[1].next_multiple_of(per_chunk)];
                 let mut written = vec![0; rows * columns];
-                let chunks = Chunk::all(tiles, per_chunk, [rows, columns]);
-                assert_eq!(chunks.len() % CHUNKS, 0);
+                let chunks = Chunk::all(tiles, per_chunk, [rows, columns], 2 * CHUNKS);
+                assert_eq!(chunks.len() % (2 * CHUNKS), 0);
                 for chunk in chunks {
                     assert!(chunk.extent[1] <= per_chunk * TILE);
                     for y in 0..chunk.extent[0] {
