@@ -15,6 +15,8 @@ KINDS = [
     ("fast::eight", "convolutions"),
     ("fast::dots", "convolutions"),
     ("fast::attention", "attention"),
+    ("fast::factors", "products of 16 bits, and what is around them"),
+    ("fast::sixteen", "products of 16 bits, and what is around them"),
     ("fast::normalise", "normalising and turning"),
     ("fast::turn", "normalising and turning"),
     ("fast::sum", "normalising and turning"),
@@ -33,7 +35,13 @@ KINDS = [
     ("tract", "tract"),
 ]
 # Kinds that are nearly all multiply-adds on registers of four, and what a judgement does not do.
-KERNELS = {"convolutions", "attention", "bilinear resizing", "position witness"}
+KERNELS = {
+    "convolutions",
+    "attention",
+    "products of 16 bits, and what is around them",
+    "bilinear resizing",
+    "position witness",
+}
 NOT_OURS = "the picture that is judged"
 
 # ASSUMED, not measured: core, clock in GHz on a board that has it, instructions per cycle in the kernels and

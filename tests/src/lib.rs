@@ -28,7 +28,11 @@ pub fn shipped_in_fewer_bits() -> Vec<PathBuf> {
     shipped(|precision| precision != Precision::F32)
 }
 
-fn shipped(wanted: impl Fn(Precision) -> bool) -> Vec<PathBuf> {
+/// The shipped model packages of wanted precisions, by name.
+///
+/// # Panics
+/// When there is none.
+pub fn shipped(wanted: impl Fn(Precision) -> bool) -> Vec<PathBuf> {
     let weights = root().join("models/weights");
     let entries = std::fs::read_dir(&weights).expect("models/weights");
     let packages = entries.map(|e| e.expect("an entry").path());

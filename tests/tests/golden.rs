@@ -6,11 +6,12 @@
 //! `TOUCHSTONE_ENGINES` names engines that may not be passed over (`tests/reference/engines.sh`).
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use touchstone_models::engine::{EngineError, EngineKind};
 use touchstone_models::golden::Golden;
 use touchstone_models::oneprompt::{ModelError, OnePrompt};
 use touchstone_models::package::{CARD_FILE, ModelPackage, Precision};
-use touchstone_tests::{shipped_in_fewer_bits, shipped_models};
+use touchstone_tests::{binary, shipped, shipped_in_fewer_bits, shipped_models};
 use touchstone_tools::quantize::{For, in_f16, in_onnx};
 
 /// Environment variable with a folder of further packages.
@@ -46,6 +47,30 @@ fn every_engine_gives_the_training_frameworks_map() {
     for name in demanded.split(',').filter(|name| !name.is_empty()) {
         let kind: EngineKind = name.parse().expect("an engine");
         assert!(held.contains(&kind), "{DEMANDED} demands {kind}, which ran nothing");
+    }
+}
+
+/// Products of 16 bits on every machine: those of a core that has them, and elsewhere step by step.
+#[test]
+fn a_core_with_16_bits_gives_the_training_frameworks_map() {
+    for dir in shipped(|precision| precision == Precision::F16) {
+        let doctor = Command::new(binary("touchstone"))
+            .args(["doctor", "--json", "--engine", "tract", "--model", &dir.display().to_string()])
+            .env("TOUCHSTONE_OPERATORS", "halves")
+            .output()
+            .expect("the binary starts");
+        let said = String::from_utf8_lossy(&doctor.stdout);
+        let finding = |what: &str| {
+            let lines = said.lines().filter_map(|l| serde_json::from_str(l).ok());
+            let found = lines.into_iter().find(|l: &serde_json::Value| l["what"] == what);
+            found.unwrap_or_else(|| panic!("no '{what}' in {said}"))["found"].to_string()
+        };
+        assert!(finding("operators").contains("products of 16 bits"), "{said}");
+        let off = finding("engine tract");
+        let off = off.split("by ").nth(1).and_then(|rest| rest.split(' ').next());
+        let off: f32 = off.and_then(|off| off.parse().ok()).expect("how far off");
+        println!("{}: off by {off:e}", dir.display());
+        assert!((1e-4..=2e-2).contains(&off), "{}: off by {off}", dir.display());
     }
 }
 

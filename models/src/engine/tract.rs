@@ -39,16 +39,25 @@ pub fn read_plain(nnef: &[u8]) -> TractResult<TypedModel> {
     Ok(model)
 }
 
-/// Which instruction set this engine's operators use on this machine, and whether packages of 8 bits are faster here.
+/// Which instruction set this engine's operators use on this machine, and which packages are faster here for it.
 pub fn operators() -> String {
-    match fast::described() {
-        (name, true) => format!(
-            "{name}, bytes four at a time: a package of 8 bits (oneprompt-m-int8) is smaller and a little faster here"
-        ),
-        (name, false) => {
-            format!("{name}, no products of bytes: a package of 8 bits is no faster here")
+    let fast::Described { set, bytes, halves } = fast::described();
+    let how = match (bytes, halves) {
+        (_, Some(true)) => "products of 16 bits are emulated, several times slower: for the desk",
+        (true, Some(false)) => {
+            "products of 16 bits and of bytes: a package in f16 (oneprompt-m-f16) is the fastest here, and half as large"
         }
-    }
+        (false, Some(false)) => {
+            "products of 16 bits: a package in f16 (oneprompt-m-f16) is faster here, and half as large"
+        }
+        (true, None) => {
+            "bytes four at a time: a package of 8 bits (oneprompt-m-int8) is smaller and a little faster here"
+        }
+        (false, None) => {
+            "no products of bytes or of 16 bits: packages of fewer bits are smaller and no faster here"
+        }
+    };
+    format!("{set}, {how}")
 }
 
 /// A graph as this engine runs it, with its own operators where they are faster.

@@ -1,5 +1,6 @@
 //! Which instruction set a kernel runs with, found out once.
 
+use super::factors::Halves;
 use super::lanes::{Lanes, Plain};
 use std::sync::OnceLock;
 
@@ -70,12 +71,25 @@ pub(super) fn rounds() -> bool {
     choice().rounds
 }
 
-/// What the operators are compiled for here, as people call it, and whether bytes are multiplied four at a time, so
-/// that packages of 8 bits are faster than others.
-pub(in super::super) fn described() -> (&'static str, bool) {
+/// What the operators are compiled for here.
+pub(in super::super) struct Described {
+    /// As people call it.
+    pub set: &'static str,
+    /// Whether bytes are multiplied four at a time, so that packages of 8 bits are faster than others.
+    pub bytes: bool,
+    /// Whether packages of 16 bits are multiplied in 16 bits, and if so, whether that is emulated.
+    pub halves: Option<bool>,
+}
+
+/// See [`Described`].
+pub(in super::super) fn described() -> Described {
     match (ours(), Isa::available().first()) {
-        (Ok(true), Some(isa)) => (isa.name(), super::dots::Dots::beside(*isa).is_some()),
-        _ => (NONE_OF_OURS, false),
+        (Ok(true), Some(isa)) => Described {
+            set: isa.name(),
+            bytes: super::dots::Dots::beside(*isa).is_some(),
+            halves: Halves::beside(*isa).map(|halves| halves == Halves::Rounded),
+        },
+        _ => Described { set: NONE_OF_OURS, bytes: false, halves: None },
     }
 }
 

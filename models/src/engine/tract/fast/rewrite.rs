@@ -33,9 +33,10 @@ pub(in super::super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         .with_rule_for("convolution", convolution)
         .with_rule_for("behind a convolution", behind)
         .rewrite(&(), model)?;
-    // Sums that are left: others were part of something.
+    // Sums and casts that are left: others were part of something.
     Rewriter::default()
         .with_rule_for("nearest", nearest)
+        .with_rule_for("as it was", as_it_was)
         .with_rule_for("sum", sum)
         .rewrite(&(), model)
 }
@@ -205,6 +206,21 @@ fn halved(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
 /// The same, or `outlet`, and whether it was.
 fn exact(model: &TypedModel, outlet: OutletId) -> (OutletId, bool) {
     halved(model, outlet).map_or((outlet, false), |exact| (exact, true))
+}
+
+/// What is left of such marks: who reads the factor does not multiply in 16 bits.
+fn as_it_was(
+    _: &(),
+    model: &TypedModel,
+    node: &TypedNode,
+    _: &str,
+    _: &Cast,
+) -> TractResult<Option<TypedModelPatch>> {
+    rule_if_some!(exact = halved(model, node.id.into()));
+    let mut patch = TypedModelPatch::default();
+    let exact = patch.tap_model(model, exact)?;
+    patch.shunt_outside(model, node.id.into(), exact)?;
+    Ok(Some(patch))
 }
 
 /// Queries and keys of a product of all rows with all rows.

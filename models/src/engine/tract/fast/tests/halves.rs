@@ -75,6 +75,19 @@ fn an_attention_is_recognised_behind_casts() {
     }
 }
 
+#[test]
+fn marks_that_nobody_takes_are_left_out() {
+    let mut m = TypedModel::default();
+    let x = m.add_source("x", f32::fact([1, 3, 64, 64])).unwrap();
+    let cast = halved(&mut m, x);
+    let sum = m.wire_node("sum", math::add(), &[x, cast]).unwrap()[0];
+    m.select_output_outlets(&[sum]).unwrap();
+    let ours = optimized(m).unwrap();
+    assert!(!ours.nodes().iter().any(|n| n.op_is::<Cast>()));
+    let want: Vec<f64> = noise(3 * 64 * 64, 15).iter().map(|v| f64::from(2.0 * v)).collect();
+    assert_near(&outputs_of(ours)[0], &want, 0.0);
+}
+
 proptest! {
     #[test]
     fn any_attention_in_halves(
