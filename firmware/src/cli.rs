@@ -118,8 +118,8 @@ pub struct InspectArgs {
     /// 15 degrees), any, or auto, for parts that clearly lie otherwise [default: the recipe's, else off]
     #[arg(long, value_name = "HOW")]
     pub registration: Option<Registration>,
-    /// Look at the picture in so many tiles, COLUMNSxROWS, or auto, which lets the smallest defect
-    /// decide [default: the recipe's, else 1x1]
+    /// Look at the picture in so many tiles, COLUMNSxROWS; auto lets the smallest defect decide, shape
+    /// the picture's own shape [default: the recipe's, else 1x1]
     #[arg(long, value_name = "CxR")]
     pub tiles: Option<TileChoice>,
     /// One JSON object per picture on standard output
@@ -222,8 +222,8 @@ pub struct TeachArgs {
     /// that clearly lie otherwise [default: auto if the good parts do, else off]
     #[arg(long, value_name = "HOW")]
     pub registration: Option<Registration>,
-    /// Look at the picture in so many tiles, COLUMNSxROWS, or auto: as few as show the smallest
-    /// defect. Each tile costs what a picture costs
+    /// Look at the picture in so many tiles, COLUMNSxROWS; auto: as few as show the smallest defect;
+    /// shape: as many in a row as squeeze a long picture least. Each tile costs what a picture costs
     #[arg(long, value_name = "CxR", default_value = "1x1")]
     pub tiles: TileChoice,
     /// Picture that is white where differences do not matter

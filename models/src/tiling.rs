@@ -14,6 +14,10 @@ const OVERLAP_PART: u32 = 8;
 /// (development sets: pits and scratches below are missed more often than found).
 pub const DEFECT_INPUT_PX: f64 = 3.5;
 
+/// So many times longer than wide may a tile see the picture before more tiles, each of which costs what one costs, are
+/// worth it.
+pub const SQUEEZED_MAX: f64 = 1.5;
+
 /// A grid of tiles for one model input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
@@ -44,6 +48,25 @@ impl Tiling {
             *longer -= 1;
         }
         tiles
+    }
+
+    /// As many tiles in a row, down or across, as squeeze a picture of `size` least: what is far longer than wide is
+    /// otherwise looked at as if it were as wide as long. One where that is less than [`SQUEEZED_MAX`]; at most
+    /// [`TILES_MAX`].
+    pub fn for_shape(input: (u32, u32), size: (u32, u32)) -> Tiles {
+        let ratio = |(w, h): (u32, u32)| f64::from(w.max(1)) / f64::from(h.max(1));
+        // How many times longer than wide a tile would see the picture.
+        let squeezed = |tiles: &Tiles| {
+            let canvas = Tiling::new(*tiles, input).canvas();
+            (ratio(size) / ratio(canvas)).ln().abs()
+        };
+        if squeezed(&Tiles::ONE) < SQUEEZED_MAX.ln() {
+            return Tiles::ONE;
+        }
+        let down = (1..=TILES_MAX).map(|rows| Tiles { columns: 1, rows });
+        let across = (2..=TILES_MAX).map(|columns| Tiles { columns, rows: 1 });
+        let all = down.chain(across).filter(Tiles::is_sound);
+        all.min_by(|a, b| squeezed(a).total_cmp(&squeezed(b))).unwrap_or(Tiles::ONE)
     }
 
     /// How long a defect of `smallest_px` in a picture of `size` is at the model's input, where it is shrunk most.
@@ -95,6 +118,8 @@ impl Tiling {
 pub enum TileChoice {
     /// As few as show the smallest defect.
     Auto,
+    /// As many in a row as squeeze the picture least.
+    Shape,
     /// These.
     Given(Tiles),
 }
@@ -104,6 +129,7 @@ impl TileChoice {
     pub fn tiles(self, input: (u32, u32), size: (u32, u32), smallest_px: u32) -> Tiles {
         match self {
             TileChoice::Auto => Tiling::for_defect(input, size, smallest_px),
+            TileChoice::Shape => Tiling::for_shape(input, size),
             TileChoice::Given(tiles) => tiles,
         }
     }
@@ -115,7 +141,10 @@ impl std::str::FromStr for TileChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(TileChoice::Auto),
-            given => given.parse().map(TileChoice::Given).map_err(|e| format!("{e}, or auto")),
+            "shape" => Ok(TileChoice::Shape),
+            given => {
+                given.parse().map(TileChoice::Given).map_err(|e| format!("{e}, auto or shape"))
+            }
         }
     }
 }
@@ -164,12 +193,30 @@ mod tests {
     }
 
     #[test]
+    fn a_long_picture_is_not_squeezed() {
+        let tiles = |w, h| Tiling::for_shape(INPUT, (w, h));
+        for square in [(512, 512), (640, 480), (354, 512)] {
+            assert_eq!(tiles(square.0, square.1), Tiles::ONE, "{square:?}");
+        }
+        assert_eq!(tiles(1920, 1080), Tiles { columns: 2, rows: 1 });
+        assert_eq!(tiles(1130, 460), Tiles { columns: 3, rows: 1 });
+        assert_eq!(tiles(255, 640), Tiles { columns: 1, rows: 3 });
+        for extreme in [(1, 100_000), (100_000, 1), (0, 0)] {
+            assert!(tiles(extreme.0, extreme.1).is_sound(), "{extreme:?}");
+        }
+        // A model that takes long pictures itself needs none.
+        assert_eq!(Tiling::for_shape((512, 256), (1024, 512)), Tiles::ONE);
+    }
+
+    #[test]
     fn a_choice_reads_like_its_help() {
         assert_eq!("auto".parse(), Ok(TileChoice::Auto));
+        assert_eq!("shape".parse(), Ok(TileChoice::Shape));
         assert_eq!("3x2".parse(), Ok(TileChoice::Given(Tiles { columns: 3, rows: 2 })));
         for wrong in ["", "3", "0x2", "9x9", "3x", "-1x2", "x"] {
             let error = wrong.parse::<TileChoice>().unwrap_err();
-            assert!(error.contains("COLUMNSxROWS") && error.contains("auto"), "{error}");
+            let words = ["COLUMNSxROWS", "auto", "shape"];
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
     }
 

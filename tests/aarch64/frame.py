@@ -45,16 +45,16 @@ KERNELS = {
 NOT_OURS = "the picture that is judged"
 
 # ASSUMED, not measured: core, clock in GHz on a board that has it, instructions per cycle in the kernels and
-# elsewhere, each at worst and at best. The kernels' inner loop has 38 instructions, 24 of them multiply-adds (FMLA)
-# on registers of four f32. By what is published a Cortex-A53 and an A72 start one of these a cycle, an A76 and
-# an A78AE two: at best 24 or 12 cycles a turn, that is 1.6 or 3.2 instructions a cycle. The best assumed here leaves
-# about a tenth of that to loads, the worst a third; the A53, which does nothing out of order, waits for each load.
-# The same is assumed of dot products of bytes, which the first two lack.
+# elsewhere, each at worst and at best. The kernels' inner loop has 30 instructions, 24 of them multiply-adds (FMLA)
+# on registers of four f32 or eight f16. By what is published a Cortex-A53 and an A72 start one of these a cycle, an A76
+# and an A78AE two: at best 24 or 12 cycles a turn, that is 1.25 or 2.5 instructions a cycle. The best assumed here
+# leaves about a tenth of that to loads, the worst a third; the A53, which does nothing out of order, waits for each
+# load. The same is assumed of dot products of bytes, which the first two lack, as they do 16 bits.
 CORES = [
-    ("Cortex-A53", 1.5, "i.MX 8M", (0.7, 1.0), (0.4, 0.8)),
-    ("Cortex-A72", 1.5, "Raspberry Pi 4", (1.1, 1.45), (0.8, 1.3)),
-    ("Cortex-A76", 2.4, "Raspberry Pi 5", (2.1, 2.8), (1.2, 2.2)),
-    ("Cortex-A78AE", 1.5, "Jetson Orin Nano", (2.2, 2.9), (1.4, 2.4)),
+    ("Cortex-A53", 1.5, "i.MX 8M", (0.55, 0.8), (0.4, 0.8)),
+    ("Cortex-A72", 1.5, "Raspberry Pi 4", (0.85, 1.15), (0.8, 1.3)),
+    ("Cortex-A76", 2.4, "Raspberry Pi 5", (1.65, 2.2), (1.2, 2.2)),
+    ("Cortex-A78AE", 1.5, "Jetson Orin Nano", (1.75, 2.3), (1.4, 2.4)),
 ]
 
 

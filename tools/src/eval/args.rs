@@ -48,8 +48,8 @@ pub struct EvalArgs {
     /// (those that clearly lie otherwise), the same for all categories.
     #[arg(long, value_name = "HOW", default_value = "off")]
     pub registration: Registration,
-    /// Let the product look at pictures in so many tiles, COLUMNSxROWS, or auto: as few as show the smallest
-    /// defect.
+    /// Let the product look at pictures in so many tiles, COLUMNSxROWS; auto: as few as show the smallest defect;
+    /// shape: as many in a row as squeeze long pictures least.
     #[arg(long, value_name = "CxR", default_value = "1x1")]
     pub tiles: TileChoice,
     /// Length of the smallest defect that matters, in pixels of the pictures; the same for all categories.

@@ -2,7 +2,7 @@
 
 use touchstone_models::inspector::{Inspector, TAIL_PARTS_MIN};
 use touchstone_models::picture::Picture;
-use touchstone_models::recipe::Recipe;
+use touchstone_models::recipe::{Recipe, Tiles};
 use touchstone_models::registration::Pose;
 use touchstone_models::tiling::{DEFECT_INPUT_PX, Tiling};
 use touchstone_models::verdict::Witness;
@@ -86,8 +86,12 @@ pub(super) fn report(
         ))?;
     }
     lines.line(&promise(inspector, card.false_reject_ppm))?;
-    if let Some(line) = parts.first().and_then(|part| keyhole(recipe, inspector, &part.picture)) {
-        lines.line(&line)?;
+    if let Some(part) = parts.first() {
+        for hint in [keyhole, squeezed] {
+            if let Some(line) = hint(recipe, inspector, &part.picture) {
+                lines.line(&line)?;
+            }
+        }
     }
     match args.store.is_some() || taught.active {
         true => lines.line(
@@ -119,6 +123,28 @@ fn keyhole(recipe: &Recipe, inspector: &Inspector, first: &Picture) -> Option<St
             "LOOK AT the smallest defect: of {} pixels the network sees {seen:.1}, and needs \
              {DEFECT_INPUT_PX}; teach with --tiles {enough}, or inspect a smaller --region",
             card.smallest_defect_px
+        )
+    })
+}
+
+/// Times longer than wide from which on a picture that is looked at as a square loses too much.
+const LONG: f64 = 2.0;
+
+/// A picture that is far longer than wide, or wider than long, in one tile.
+fn squeezed(recipe: &Recipe, inspector: &Inspector, first: &Picture) -> Option<String> {
+    let (card, input) = (&recipe.card, inspector.model().input_size());
+    let area = card.region_of_interest.unwrap_or(first.bounds());
+    let ratio = |w: u32, h: u32| f64::from(w.max(1)) / f64::from(h.max(1));
+    let times = ratio(area.w, area.h) / ratio(input.0, input.1);
+    let times = times.max(1.0 / times);
+    (card.tiles == Tiles::ONE && times >= LONG).then(|| {
+        let tiles = Tiling::for_shape(input, (area.w, area.h));
+        format!(
+            "LOOK AT the picture's shape: {} x {} pixels are squeezed {times:.1} to 1; teach with --tiles shape \
+             ({tiles}) to see finer defects, in {} times the time",
+            area.w,
+            area.h,
+            tiles.count() + 1
         )
     })
 }

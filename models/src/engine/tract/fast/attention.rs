@@ -299,6 +299,10 @@ const WIDE_MAX: usize = 2;
 /// too small for normal numbers, which processors work out a hundred times slower.
 const LOWEST: f32 = -60.0;
 
+/// Attention adds up so many times more products than convolutions before a sum goes over to `f32`: features are no
+/// longer than 1, and what weights average forgives more than what is at the points of a convolution.
+const LONGER: usize = 4;
+
 /// Adds the products of some taps to rows of sums, or puts them in their place, where the values of one tap follow
 /// those of another.
 ///
@@ -317,7 +321,7 @@ unsafe fn add_strided<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(
     // SAFETY: the caller's.
     unsafe {
         while begun < taps.end {
-            let end = taps.end.min(begun.saturating_add(N::RUN));
+            let end = taps.end.min(begun.saturating_add(N::RUN.saturating_mul(LONGER)));
             let mut sums = [[N::nothing(); V]; M];
             for tap in begun..end {
                 let mut factors = [N::nothing(); V];
