@@ -6,13 +6,16 @@
 # aarch64-unknown-linux-gnu`. Takes about half an hour on two cores, most of it compiling.
 #   tests/aarch64.sh [FOLDER [PACKAGE...]]
 #     FOLDER: where what is built goes, else target/aarch64
-#     PACKAGE: further model packages for tract, for instance of 8 bits; they run on a core with dot products of bytes
+#     PACKAGE: further model packages for tract; as the shipped ones of 8 and 16 bits they run on a core with dot products
+#     of bytes and numbers of 16 bits as well
 set -eu
 case "${1:-}" in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 folder=$(realpath -m "${1:-$(dirname "$0")/../target/aarch64}")
 [ $# -eq 0 ] || shift
 further=$(for package; do realpath "$package"; done)
 cd "$(dirname "$0")/.."
+# Those that are shipped in fewer bits, and what the caller names.
+further="$(ls -d models/weights/oneprompt-[a-z]-*) $further"
 target=aarch64-unknown-linux-gnu
 export CARGO_TARGET_DIR="$folder"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER="${CC_AARCH64:-aarch64-linux-gnu-gcc}"
@@ -20,7 +23,7 @@ for tool in "$CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER" qemu-aarch64; do
     command -v "$tool" > /dev/null || { echo "$tool is missing; see the head of $0" >&2; exit 2; }
 done
 # A Cortex-A72 has NEON without dot products and without 16-bit arithmetic, as most boards do.
-# The second is that of a Raspberry Pi 5.
+# The second, that of a Raspberry Pi 5, has both.
 root="qemu-aarch64 -L ${SYSROOT_AARCH64:-/usr/aarch64-linux-gnu}"
 emulator="$root -cpu ${CPU_AARCH64:-cortex-a72}"
 dots="$root -cpu ${CPU_DOTS_AARCH64:-cortex-a76}"
@@ -32,7 +35,7 @@ tests=$(cargo test --release --target "$target" -p touchstone-models --lib --no-
 
 echo "== the kernels' tests"
 $emulator "$tests" --test-threads 1 engine::tract planes
-echo "-- on a core with dot products of bytes"
+echo "-- on a core with dot products of bytes and numbers of 16 bits"
 $dots "$tests" --test-threads 1 engine::tract
 
 echo "== golden pairs"
