@@ -104,9 +104,7 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
         }
         (_, To::F16) => in_f16(&package, args.engine.unwrap_or(For::Tract), &args.out)?,
         (_, To::F32) if args.engine == Some(For::Tract) => {
-            bail!(
-                "the package is what tract runs in f32 already; take it as it is, or --engine ort"
-            )
+            bail!("the package is what tract runs in f32; take it as it is, or --engine ort")
         }
         (_, To::F32) => in_onnx(&package, &args.out)?,
         (None, To::Int8) => bail!("8 bits need pictures of good parts: --pictures DIR"),
@@ -125,6 +123,12 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
         package.id(),
         megabytes(&package)?,
     );
+    if new.card().precision == Precision::F16 && args.engine != Some(For::Ort) {
+        println!(
+            "what a core with 16 bits makes of it: TOUCHSTONE_OPERATORS=halves touchstone doctor --model {}",
+            args.out.display()
+        );
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use super::convolution::tensor_for;
 use super::crew::shared;
-use super::factors::{self, Factors, Halves, ProductKernel, settle};
+use super::factors::{self, Factors, HALVES_WIDE, Halves, ProductKernel, settle};
 use super::isa::Isa;
 use super::lanes::{LANES_MAX, Lanes};
 use super::product::{Panels, Target, at_least, with_scratch};
@@ -216,7 +216,7 @@ impl ProductKernel for Scratched<'_> {
             }
             let queries = side_by_side.as_ptr().cast::<N::Value>();
             let weights = weights.as_mut_ptr();
-            let mut greatest = [[L::splat(f32::NEG_INFINITY); WIDE_MAX]; V];
+            let mut greatest = [[L::splat(f32::NEG_INFINITY); HALVES_WIDE]; V];
             let mut nearest = greatest;
             let first = part.op.nearest().map_or(depth, |nearest| nearest.depth);
             for block in 0..key_count.div_ceil(M) {
@@ -246,7 +246,7 @@ impl ProductKernel for Scratched<'_> {
             // the operator is not made for one.
             let scale = L::splat(scale);
             let lowest = L::splat(LOWEST);
-            let mut total = [[L::splat(0.0); WIDE_MAX]; V];
+            let mut total = [[L::splat(0.0); HALVES_WIDE]; V];
             for key in 0..key_count {
                 for v in 0..V {
                     for i in 0..N::WIDE {
@@ -291,9 +291,6 @@ impl ProductKernel for Scratched<'_> {
         }
     }
 }
-
-/// Most registers of `f32` that one of factors stands for.
-const WIDE_MAX: usize = 2;
 
 /// Logarithm of the smallest weight. Less counts for nothing in a sum of f32, and its products would be
 /// too small for normal numbers, which processors work out a hundred times slower.
@@ -342,7 +339,7 @@ unsafe fn add_strided<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(
 /// So many rows lie there. The set is there.
 #[inline(always)]
 unsafe fn raise<L: Lanes, N: Factors<L>, const V: usize>(
-    greatest: &mut [[L; WIDE_MAX]; V],
+    greatest: &mut [[L; HALVES_WIDE]; V],
     rows: *const f32,
     count: usize,
 ) {
@@ -365,7 +362,7 @@ unsafe fn raise<L: Lanes, N: Factors<L>, const V: usize>(
 /// There is room. The set is there.
 #[inline(always)]
 unsafe fn put_all<L: Lanes, N: Factors<L>, const V: usize>(
-    values: [[L; WIDE_MAX]; V],
+    values: [[L; HALVES_WIDE]; V],
     row: *mut f32,
 ) {
     // SAFETY: the caller's.
@@ -384,7 +381,7 @@ unsafe fn put_all<L: Lanes, N: Factors<L>, const V: usize>(
 /// The set is there; `target` has all of `queries`, and nobody else writes them.
 #[inline(always)]
 unsafe fn tell<L: Lanes, N: Factors<L>, const V: usize>(
-    values: [[L; WIDE_MAX]; V],
+    values: [[L; HALVES_WIDE]; V],
     row: &mut [f32],
     queries: std::ops::Range<usize>,
     target: Target,

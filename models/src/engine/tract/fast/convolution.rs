@@ -5,7 +5,7 @@
 use super::crew::shared;
 use super::dots::Dots;
 use super::eight::{self, Eight, Levels, TOGETHER};
-use super::factors::{self, Halves};
+use super::factors::{self, HALVES_WIDE, Halves};
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
 use super::product::{Panels, Target, at_least, sums, whole, with_scratch};
@@ -180,7 +180,7 @@ impl Convolution {
         bias: &[f32],
     ) -> Option<Convolution> {
         let channels = (!shape.depthwise).then_some(shape.input[0])?;
-        let layout = shape.layout(isa.lanes() * sixteen::WIDE, channels, channels)?;
+        let layout = shape.layout(isa.lanes() * HALVES_WIDE, channels, channels)?;
         let (outputs, per_row) = (shape.output[0], layout.taps.len());
         let panels =
             Panels::new(outputs, per_row, isa.rows(), |row, tap| weight[row * per_row + tap]);
@@ -419,7 +419,7 @@ impl Convolution {
         added: Option<&[f32]>,
         out: &mut [f32],
     ) {
-        self.check(layout, self.isa.lanes() * sixteen::WIDE, input.len(), added, out);
+        self.check(layout, self.isa.lanes() * HALVES_WIDE, input.len(), added, out);
         let (target, halves) = (Target::new(out), Some(sixteen.halves));
         self.by_places(layout, |places| {
             let full = sixteen::Full { op: self, layout, sixteen, input, added, target, places };

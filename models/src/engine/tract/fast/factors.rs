@@ -4,6 +4,9 @@
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
 
+/// Registers of `f32` that one of 16 bits stands for.
+pub(super) const HALVES_WIDE: usize = 2;
+
 /// A register of factors, and of sums of their products.
 ///
 /// # Safety
@@ -12,7 +15,7 @@ use super::lanes::Lanes;
 pub(super) trait Factors<L: Lanes>: Copy {
     /// As they lie in memory.
     type Value: Copy;
-    /// Registers of `f32` that one of these stands for, one or two.
+    /// Registers of `f32` that one of these stands for, one or [`HALVES_WIDE`].
     const WIDE: usize;
     /// Products that may be added up before the sum goes over to `f32`.
     const RUN: usize;
@@ -23,7 +26,7 @@ pub(super) trait Factors<L: Lanes>: Copy {
     unsafe fn read(from: *const Self::Value) -> Self;
     unsafe fn put(values: L, to: *mut Self::Value);
     /// The same as `f32`; the second is left over where [`Factors::WIDE`] is one.
-    unsafe fn wide(self) -> [L; 2];
+    unsafe fn wide(self) -> [L; HALVES_WIDE];
     /// Adds the products of `M` weights with `values`.
     unsafe fn add_products<const M: usize, const V: usize>(
         sums: &mut [[Self; V]; M],
@@ -100,8 +103,8 @@ impl<L: Lanes> Factors<L> for L {
     }
 
     #[inline(always)]
-    unsafe fn wide(self) -> [L; 2] {
-        [self; 2]
+    unsafe fn wide(self) -> [L; HALVES_WIDE] {
+        [self; HALVES_WIDE]
     }
 
     #[inline(always)]
@@ -197,25 +200,26 @@ impl Halves {
 
 /// Registers of `f32` that one of factors stands for.
 pub(super) fn width(halves: Option<Halves>) -> usize {
-    if halves.is_some() { 2 } else { 1 }
+    if halves.is_some() { HALVES_WIDE } else { 1 }
 }
 
 /// Products of 16 bits that are added up before their sum goes over to 32: what is left of a sum's digits falls with
 /// them, and what they cost (eight instructions for every register of sums) with their number. With 32 `oneprompt-l` was
-/// off its golden map by 2.3e-2, with 16 by 1.0e-2; with 8 nothing more is won.
+/// off its golden map by 2.3e-2, with 16 by 1.0e-2 to 1.5e-2; with 8 nothing more is won.
 const RUN: usize = 16;
 
-/// Half the distance between two numbers of 16 bits, at 1: a number of 24 digits is cut to 11.
+/// 2^13 + 1: a number times this, less what that has more than the number, is rounded to 11 of its 24 digits
+/// (Veltkamp's splitting).
 const CUT: f32 = 8193.0;
 /// The smallest number of 16 bits with all its digits, and what pushes smaller ones to whole steps of 2^-24.
 const NORMAL: f32 = 6.103_515_6e-5;
 const STEPS: f32 = 0.75;
-/// From here on it is infinity.
+/// From here on the nearest number of 16 bits is infinity.
 const BEYOND: f32 = 65520.0;
 
 /// Two registers of `f32` that hold numbers of 16 bits.
 #[derive(Clone, Copy)]
-pub(super) struct Rounded<L>([L; 2]);
+pub(super) struct Rounded<L>([L; HALVES_WIDE]);
 
 /// To the nearest number of 16 bits.
 #[inline(always)]
@@ -241,7 +245,7 @@ fn rounded(value: f32) -> f32 {
 
 impl<L: Lanes> Factors<L> for Rounded<L> {
     type Value = f32;
-    const WIDE: usize = 2;
+    const WIDE: usize = HALVES_WIDE;
     const RUN: usize = RUN;
 
     fn of(stored: &Stored) -> &[f32] {
@@ -251,7 +255,7 @@ impl<L: Lanes> Factors<L> for Rounded<L> {
     #[inline(always)]
     unsafe fn nothing() -> Self {
         // SAFETY: the caller's.
-        Self([unsafe { L::splat(0.0) }; 2])
+        Self([unsafe { L::splat(0.0) }; HALVES_WIDE])
     }
 
     #[inline(always)]
@@ -267,7 +271,7 @@ impl<L: Lanes> Factors<L> for Rounded<L> {
     }
 
     #[inline(always)]
-    unsafe fn wide(self) -> [L; 2] {
+    unsafe fn wide(self) -> [L; HALVES_WIDE] {
         self.0
     }
 
@@ -282,7 +286,7 @@ impl<L: Lanes> Factors<L> for Rounded<L> {
             for m in 0..M {
                 let weight = L::splat(*weights.add(m));
                 for v in 0..V {
-                    for i in 0..2 {
+                    for i in 0..HALVES_WIDE {
                         let sum = &mut sums[m][v].0[i];
                         *sum = round(weight.mul_add(values[v].0[i], *sum));
                     }
@@ -301,7 +305,7 @@ unsafe fn fp16<K: ProductKernel>(kernel: K) -> K::Out {
 
 #[cfg(target_arch = "aarch64")]
 mod arm {
-    use super::{Factors, RUN, Stored};
+    use super::{Factors, HALVES_WIDE, RUN, Stored};
     use crate::engine::tract::fast::lanes::Neon;
     use std::arch::aarch64::*;
 
@@ -318,7 +322,7 @@ mod arm {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Factors<Neon> for Half {
         type Value = u16;
-        const WIDE: usize = 2;
+        const WIDE: usize = HALVES_WIDE;
         const RUN: usize = RUN;
 
         fn of(stored: &Stored) -> &[u16] {
@@ -344,7 +348,7 @@ mod arm {
         }
 
         #[inline(always)]
-        unsafe fn wide(self) -> [Neon; 2] {
+        unsafe fn wide(self) -> [Neon; HALVES_WIDE] {
             unsafe {
                 let low = vcvt_f32_f16(vget_low_f16(self.0));
                 [Neon::of(low), Neon::of(vcvt_high_f32_f16(self.0))]

@@ -4,15 +4,13 @@
 
 use super::convolution::{Convolution, Layout, finish};
 use super::crew::shared;
-use super::factors::{self, Factors, Halves, ProductKernel, Stored};
+use super::factors::{self, Factors, HALVES_WIDE, Halves, ProductKernel, Stored};
 use super::isa::Isa;
 use super::lanes::{LANES_MAX, Lanes};
 use super::product::{Panels, Target};
 
 /// Values that are narrowed at a time, whole registers of any set.
 const PIECE: usize = 256 * LANES_MAX;
-/// Registers of `f32` that one of factors stands for.
-pub(super) const WIDE: usize = 2;
 
 /// Weights of 16 bits.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,9 +113,9 @@ impl Full<'_> {
             }
             for (block, weights) in weights.chunks_exact(taps.len() * M).enumerate() {
                 let (first, mut weights) = (block * M, weights.as_ptr());
-                let mut totals = [[[L::splat(0.0); WIDE]; V]; M];
+                let mut totals = [[[L::splat(0.0); HALVES_WIDE]; V]; M];
                 for m in 0..M {
-                    totals[m] = [[L::splat(bias[first + m]); WIDE]; V];
+                    totals[m] = [[L::splat(bias[first + m]); HALVES_WIDE]; V];
                 }
                 for run in taps.chunks(N::RUN) {
                     let mut sums = [[N::nothing(); V]; M];
