@@ -54,19 +54,22 @@ impl Tiling {
     /// otherwise looked at as if it were as wide as long. One where that is less than [`SQUEEZED_MAX`]; at most
     /// [`TILES_MAX`].
     pub fn for_shape(input: (u32, u32), size: (u32, u32)) -> Tiles {
-        let ratio = |(w, h): (u32, u32)| f64::from(w.max(1)) / f64::from(h.max(1));
-        // How many times longer than wide a tile would see the picture.
-        let squeezed = |tiles: &Tiles| {
-            let canvas = Tiling::new(*tiles, input).canvas();
-            (ratio(size) / ratio(canvas)).ln().abs()
-        };
-        if squeezed(&Tiles::ONE) < SQUEEZED_MAX.ln() {
+        let squeezed = |tiles: &Tiles| Tiling::new(*tiles, input).squeezed(size);
+        if squeezed(&Tiles::ONE) < SQUEEZED_MAX {
             return Tiles::ONE;
         }
         let down = (1..=TILES_MAX).map(|rows| Tiles { columns: 1, rows });
         let across = (2..=TILES_MAX).map(|columns| Tiles { columns, rows: 1 });
         let all = down.chain(across).filter(Tiles::is_sound);
         all.min_by(|a, b| squeezed(a).total_cmp(&squeezed(b))).unwrap_or(Tiles::ONE)
+    }
+
+    /// How many times longer than it is against its width, or wider than against its length, a picture of `size` is
+    /// seen: 1 if it keeps its shape.
+    pub fn squeezed(&self, size: (u32, u32)) -> f64 {
+        let ratio = |(w, h): (u32, u32)| f64::from(w.max(1)) / f64::from(h.max(1));
+        let times = ratio(size) / ratio(self.canvas());
+        times.max(1.0 / times)
     }
 
     /// How long a defect of `smallest_px` in a picture of `size` is at the model's input, where it is shrunk most.

@@ -101,17 +101,22 @@ impl Graph {
                 name: name.clone(),
                 ..raw(DataType::Float16, tensor.dims.clone(), bytes)
             };
-            casts.push(pb::NodeProto {
-                name: wide.clone(),
-                op_type: "Cast".into(),
-                input: vec![name],
-                output: vec![wide],
-                attribute: vec![int("to", DataType::Float as i64)],
-                ..Default::default()
-            });
+            casts.push(cast(&name, &wide, DataType::Float));
         }
         out.inner_mut().node.splice(0..0, casts);
         Ok(out)
+    }
+}
+
+/// What makes `to` of `from`, in another kind of numbers.
+pub fn cast(from: &str, to: &str, kind: DataType) -> pb::NodeProto {
+    pb::NodeProto {
+        name: to.to_owned(),
+        op_type: "Cast".into(),
+        input: vec![from.to_owned()],
+        output: vec![to.to_owned()],
+        attribute: vec![int("to", kind as i64)],
+        ..Default::default()
     }
 }
 

@@ -11,8 +11,7 @@ use half::f16;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::graph::{Graph, floats, raw};
-use crate::export::onnx::int;
+use super::graph::{Graph, cast, floats, raw};
 
 /// The graph with its convolutions' weights rounded to 16 bits, and casts before everything that is multiplied by
 /// them or by each other.
@@ -65,15 +64,4 @@ pub fn halved(graph: &Graph) -> Result<Graph> {
 /// What a tensor is called behind both casts.
 fn back(name: &str) -> String {
     format!("{name}.of_half")
-}
-
-fn cast(from: &str, to: &str, kind: DataType) -> pb::NodeProto {
-    pb::NodeProto {
-        name: to.to_owned(),
-        op_type: "Cast".into(),
-        input: vec![from.to_owned()],
-        output: vec![to.to_owned()],
-        attribute: vec![int("to", kind as i64)],
-        ..Default::default()
-    }
 }

@@ -109,11 +109,16 @@ fn astray(pose: &Pose) -> String {
     format!("turned by {:.0} degrees and shifted by {shift:.0} % of the picture", pose.degrees())
 }
 
+/// Width and height of what is judged of a picture.
+fn judged(recipe: &Recipe, first: &Picture) -> (u32, u32) {
+    let area = recipe.card.region_of_interest.unwrap_or(first.bounds());
+    (area.w, area.h)
+}
+
 /// A smallest defect that was asked for and that the network will hardly see.
 fn keyhole(recipe: &Recipe, inspector: &Inspector, first: &Picture) -> Option<String> {
     let (card, input) = (&recipe.card, inspector.model().input_size());
-    let area = card.region_of_interest.unwrap_or(first.bounds());
-    let size = (area.w, area.h);
+    let size = judged(recipe, first);
     let seen = Tiling::new(card.tiles, input).defect_at_input(size, card.smallest_defect_px);
     // One pixel is the default and says that nobody thought of it.
     let asked = card.smallest_defect_px > 1;
@@ -133,17 +138,15 @@ const LONG: f64 = 2.0;
 /// A picture that is far longer than wide, or wider than long, in one tile.
 fn squeezed(recipe: &Recipe, inspector: &Inspector, first: &Picture) -> Option<String> {
     let (card, input) = (&recipe.card, inspector.model().input_size());
-    let area = card.region_of_interest.unwrap_or(first.bounds());
-    let ratio = |w: u32, h: u32| f64::from(w.max(1)) / f64::from(h.max(1));
-    let times = ratio(area.w, area.h) / ratio(input.0, input.1);
-    let times = times.max(1.0 / times);
+    let size = judged(recipe, first);
+    let times = Tiling::new(card.tiles, input).squeezed(size);
     (card.tiles == Tiles::ONE && times >= LONG).then(|| {
-        let tiles = Tiling::for_shape(input, (area.w, area.h));
+        let tiles = Tiling::for_shape(input, size);
         format!(
             "LOOK AT the picture's shape: {} x {} pixels are squeezed {times:.1} to 1; teach with --tiles shape \
              ({tiles}) to see finer defects, in {} times the time",
-            area.w,
-            area.h,
+            size.0,
+            size.1,
             tiles.count() + 1
         )
     })

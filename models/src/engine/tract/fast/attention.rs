@@ -4,7 +4,7 @@
 
 use super::convolution::tensor_for;
 use super::crew::shared;
-use super::factors::{self, Factors, HALVES_WIDE, Halves, ProductKernel, settle};
+use super::factors::{self, Factors, HALVES_WIDE, Halves, ProductKernel, narrow, settle};
 use super::isa::Isa;
 use super::lanes::{LANES_MAX, Lanes};
 use super::product::{Panels, Target, at_least, with_scratch};
@@ -143,24 +143,20 @@ impl ProductKernel for Narrow<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes, N: Factors<L>, const M: usize, const V: usize>(self) {
         // SAFETY: the caller's; the slice is borrowed.
-        unsafe { narrow::<L, N>(self.0.as_mut_ptr(), self.0.len() / L::COUNT) }
+        unsafe { narrow_in_place::<L, N>(self.0) }
     }
 }
 
-/// Makes factors of so many registers of numbers, in their place: no factor is larger than a number, so that what is
-/// written has been read.
+/// Makes factors of numbers, as many as whole registers, where they lie: no factor is larger than a number, so that
+/// what is written has been read.
 ///
 /// # Safety
-/// So many registers lie there. The set is there.
+/// The set is there.
 #[inline(always)]
-unsafe fn narrow<L: Lanes, N: Factors<L>>(values: *mut f32, registers: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        for register in 0..registers {
-            let at = register * L::COUNT;
-            N::put(L::load(values.add(at)), values.cast::<N::Value>().add(at));
-        }
-    }
+unsafe fn narrow_in_place<L: Lanes, N: Factors<L>>(values: &mut [f32]) {
+    let from = values.as_mut_ptr();
+    // SAFETY: the caller's; so many whole registers lie there.
+    unsafe { narrow::<L, N>(from, from.cast(), values.len() / L::COUNT) }
 }
 
 /// One group of queries, as many as fill a few registers.
@@ -212,7 +208,7 @@ impl ProductKernel for Scratched<'_> {
         // and are packed in blocks of `M` rows.
         unsafe {
             if N::WIDE > 1 {
-                narrow::<L, N>(side_by_side.as_mut_ptr(), side_by_side.len() / L::COUNT);
+                narrow_in_place::<L, N>(side_by_side);
             }
             let queries = side_by_side.as_ptr().cast::<N::Value>();
             let weights = weights.as_mut_ptr();

@@ -77,7 +77,7 @@ pub(super) struct Layout {
 
 /// Numbers of the scratch memories.
 const PADDED: usize = 0;
-const LEVELS: usize = 1;
+/// The input in 8 or 16 bits.
 const NARROW: usize = 1;
 
 impl Shape {
@@ -139,14 +139,27 @@ impl Convolution {
     /// `weight` is `[out, in / groups, kh, kw]`. None if no instruction set's registers are as narrow as
     /// the output, or the map is larger than its places can number.
     pub fn new(shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
-        Isa::available().iter().find_map(|isa| Convolution::on(*isa, shape, weight, bias))
+        Isa::available().iter().find_map(|isa| Convolution::on(*isa, None, shape, weight, bias))
     }
 
-    /// The same with a given set, the faster way.
-    pub fn on(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
-        let in_tiles = || Convolution::in_tiles(isa, None, shape, weight, bias);
+    /// The same with a given set, and who multiplies if it is done with 16 bits; the faster way.
+    pub fn on(
+        isa: Isa,
+        halves: Option<Halves>,
+        shape: &Shape,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> Option<Convolution> {
+        let in_tiles = || Convolution::in_tiles(isa, halves, shape, weight, bias);
         let in_tiles = Winograd::pays(shape).then(in_tiles).flatten();
-        in_tiles.or_else(|| Convolution::in_sums(isa, shape, weight, bias))
+        in_tiles.or_else(|| Convolution::in_sums(isa, halves, shape, weight, bias))
+    }
+
+    /// The same of numbers of 16 bits. None if this machine is no faster with them, the map is too narrow, or it is
+    /// depthwise.
+    pub fn of_halves(shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
+        let isa = Isa::best();
+        Convolution::on(isa, Some(Halves::beside(isa)?), shape, weight, bias)
     }
 
     /// In tiles. None if its kernel is of no kind that tiles are known for.
@@ -161,41 +174,28 @@ impl Convolution {
         Some(Convolution::with(isa, shape, way, bias))
     }
 
-    /// The same of numbers of 16 bits, the faster way. None if this machine is no faster with them, the map is too
-    /// narrow, or it is depthwise.
-    pub fn of_halves(shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
-        let isa = Isa::best();
-        let halves = Halves::beside(isa)?;
-        let in_tiles = || Convolution::in_tiles(isa, Some(halves), shape, weight, bias);
-        let in_tiles = Winograd::pays(shape).then(in_tiles).flatten();
-        in_tiles.or_else(|| Convolution::in_sums_of_halves(isa, halves, shape, weight, bias))
-    }
-
-    /// The same as sums.
-    pub fn in_sums_of_halves(
+    /// As sums. None if the map is narrower than registers, or for 16 bits if it is depthwise.
+    pub fn in_sums(
         isa: Isa,
-        halves: Halves,
+        halves: Option<Halves>,
         shape: &Shape,
         weight: &[f32],
         bias: &[f32],
     ) -> Option<Convolution> {
-        let channels = (!shape.depthwise).then_some(shape.input[0])?;
-        let layout = shape.layout(isa.lanes() * HALVES_WIDE, channels, channels)?;
-        let (outputs, per_row) = (shape.output[0], layout.taps.len());
-        let panels =
-            Panels::new(outputs, per_row, isa.rows(), |row, tap| weight[row * per_row + tap]);
-        let way = Way::Sixteen(layout, Sixteen::new(halves, &panels));
-        Some(Convolution::with(isa, shape, way, bias))
-    }
-
-    /// As sums.
-    pub fn in_sums(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Option<Convolution> {
+        if halves.is_some() && shape.depthwise {
+            return None;
+        }
         let channels = if shape.depthwise { 1 } else { shape.input[0] };
-        let layout = shape.layout(isa.lanes(), shape.input[0], channels)?;
+        let layout =
+            shape.layout(isa.lanes() * factors::width(halves), shape.input[0], channels)?;
         let block = if shape.depthwise { 1 } else { isa.rows() };
         let (outputs, per_row) = (shape.output[0], layout.taps.len());
         let panels = Panels::new(outputs, per_row, block, |row, tap| weight[row * per_row + tap]);
-        Some(Convolution::with(isa, shape, Way::Sums(layout, panels), bias))
+        let way = match halves {
+            None => Way::Sums(layout, panels),
+            Some(halves) => Way::Sixteen(layout, Sixteen::new(halves, &panels)),
+        };
+        Some(Convolution::with(isa, shape, way, bias))
     }
 
     /// The same of an input in `levels`, by products of bytes. None if this machine has no instruction for them, the
@@ -297,7 +297,7 @@ impl Convolution {
                 }
                 self.product_of_halves(layout, sixteen, narrow, added, out);
             }),
-            Way::Eight(layout, eight) => with_scratch(LEVELS, |levels| {
+            Way::Eight(layout, eight) => with_scratch(NARROW, |levels| {
                 let groups = channels.div_ceil(TOGETHER);
                 let levels = whole(at_least(levels, groups * rows * columns));
                 eight.quantise(input, rows * columns, levels);

@@ -71,6 +71,25 @@ pub(super) unsafe fn settle<L: Lanes, N: Factors<L>, const M: usize, const V: us
     }
 }
 
+/// Makes factors of so many registers of numbers, one after the other.
+///
+/// # Safety
+/// So many lie at `from`, and there is room for as many factors at `to`, which may be `from`. The set is there.
+#[inline(always)]
+pub(super) unsafe fn narrow<L: Lanes, N: Factors<L>>(
+    from: *const f32,
+    to: *mut N::Value,
+    registers: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        for register in 0..registers {
+            let at = register * L::COUNT;
+            N::put(L::load(from.add(at)), to.add(at));
+        }
+    }
+}
+
 impl<L: Lanes> Factors<L> for L {
     type Value = f32;
     const WIDE: usize = 1;

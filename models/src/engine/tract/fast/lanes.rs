@@ -42,14 +42,7 @@ pub(super) trait Lanes: Copy {
         values: [Self; V],
     ) {
         // SAFETY: the caller promises the set, and so many weights.
-        unsafe {
-            for m in 0..M {
-                let weight = Self::splat(*weights.add(m));
-                for v in 0..V {
-                    sums[m][v] = weight.mul_add(values[v], sums[m][v]);
-                }
-            }
-        }
+        unsafe { one_by_one(sums, weights, values) }
     }
 
     /// Rows for columns within every four values: value `4 b + i` of `k` is value `4 b + k` of `i`.
@@ -76,6 +69,27 @@ pub(super) trait Lanes: Copy {
             }
             let one = Self::splat(1.0);
             p.mul_add(r.mul(r), r.add(one)).scale(n)
+        }
+    }
+}
+
+/// [`Lanes::add_products`], a load for every weight.
+///
+/// # Safety
+/// So many weights lie there. The set is there.
+#[inline(always)]
+unsafe fn one_by_one<L: Lanes, const M: usize, const V: usize>(
+    sums: &mut [[L; V]; M],
+    weights: *const f32,
+    values: [L; V],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        for m in 0..M {
+            let weight = L::splat(*weights.add(m));
+            for v in 0..V {
+                sums[m][v] = weight.mul_add(values[v], sums[m][v]);
+            }
         }
     }
 }
@@ -574,8 +588,10 @@ mod arm {
         ) {
             unsafe {
                 // A register of weights, of which each product takes its own: a load for four, not one for each.
-                let whole = M / 4 * 4;
-                for first in (0..whole).step_by(4) {
+                if M % 4 != 0 {
+                    return super::one_by_one(sums, weights, values);
+                }
+                for first in (0..M).step_by(4) {
                     let four = vld1q_f32(weights.add(first));
                     for v in 0..V {
                         let value = values[v].0;
@@ -586,12 +602,6 @@ mod arm {
                             vfmaq_laneq_f32::<2>(sums[first + 2][v].0, value, four);
                         sums[first + 3][v].0 =
                             vfmaq_laneq_f32::<3>(sums[first + 3][v].0, value, four);
-                    }
-                }
-                for m in whole..M {
-                    let weight = vdupq_n_f32(*weights.add(m));
-                    for v in 0..V {
-                        sums[m][v].0 = vfmaq_f32(sums[m][v].0, weight, values[v].0);
                     }
                 }
             }

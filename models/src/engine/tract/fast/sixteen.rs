@@ -4,7 +4,7 @@
 
 use super::convolution::{Convolution, Layout, finish};
 use super::crew::shared;
-use super::factors::{self, Factors, HALVES_WIDE, Halves, ProductKernel, Stored};
+use super::factors::{self, Factors, HALVES_WIDE, Halves, ProductKernel, Stored, narrow};
 use super::isa::Isa;
 use super::lanes::{LANES_MAX, Lanes};
 use super::product::{Panels, Target};
@@ -55,16 +55,14 @@ impl ProductKernel for Narrow<'_> {
         // writes its own.
         unsafe {
             let out = target.at(0).cast::<N::Value>().add(first);
-            for at in (0..whole).step_by(L::COUNT) {
-                N::put(L::load(input.as_ptr().add(at)), out.add(at));
-            }
+            narrow::<L, N>(input.as_ptr(), out, whole / L::COUNT);
             let rest = input.len() - whole;
             if rest > 0 {
-                let (mut values, mut narrow) = ([0.0; LANES_MAX], [0.0f32; LANES_MAX]);
+                let (mut values, mut last) = ([0.0; LANES_MAX], [0.0f32; LANES_MAX]);
                 values[..rest].copy_from_slice(&input[whole..]);
-                N::put(L::load(values.as_ptr()), narrow.as_mut_ptr().cast());
-                let narrow = narrow.as_ptr().cast::<N::Value>();
-                narrow.copy_to_nonoverlapping(out.add(whole), rest);
+                N::put(L::load(values.as_ptr()), last.as_mut_ptr().cast());
+                let last = last.as_ptr().cast::<N::Value>();
+                last.copy_to_nonoverlapping(out.add(whole), rest);
             }
         }
     }

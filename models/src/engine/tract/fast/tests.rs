@@ -117,7 +117,7 @@ fn holds(shape: &Shape) -> usize {
     let want = convolved(shape, &weight, &bias, &input);
     let mut sets = 0;
     for isa in Isa::available() {
-        let in_sums = Convolution::in_sums(*isa, shape, &weight, &bias);
+        let in_sums = Convolution::in_sums(*isa, None, shape, &weight, &bias);
         let in_tiles = Convolution::in_tiles(*isa, None, shape, &weight, &bias);
         for op in [in_sums, in_tiles].into_iter().flatten() {
             sets += 1;

@@ -29,7 +29,7 @@ fn holds_in_halves(shape: &Shape) {
     for isa in Isa::available() {
         for halves in halves(*isa) {
             let in_tiles = Convolution::in_tiles(*isa, Some(halves), shape, &weight, &bias);
-            let in_sums = Convolution::in_sums_of_halves(*isa, halves, shape, &weight, &bias);
+            let in_sums = Convolution::in_sums(*isa, Some(halves), shape, &weight, &bias);
             let ways = [in_tiles, in_sums].into_iter().flatten();
             found += ways.map(|op| gives(op, shape, &input, &want, OFF * most)).count();
         }
